@@ -1,0 +1,89 @@
+"""What one run is asked to do: parsed, checked, and saved with its results."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+
+
+class Slo(BaseModel):
+    """A latency threshold T and the share L of slots that may violate it.
+
+    Violated: response latency strictly greater than ``threshold_ns``, or not OK by then.
+    Exceeded: a share of violations strictly greater than ``limit``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threshold_ns: int = Field(gt=0)
+    limit: float = Field(gt=0, lt=1)
+    text: str  # as the user spelled it
+
+
+class BenchConfig(BaseModel):
+    """One run. Times in ns; ``None`` means: derived, as the property of that name says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    model_version: str = ""
+    urls: tuple[str, ...] = ()  # host:port; empty: two embedded servers for the run
+    transport: Literal["native", "tritonclient"] = "native"
+
+    dist: Literal["constant", "poisson"] = "constant"
+    rate: float = Field(default=100.0, gt=0)  # requests/s
+    duration_ns: int = Field(default=30 * NS_PER_S, gt=0)
+    seed: int = Field(default=1, ge=0)
+    warmup_ns: int = Field(default=2 * NS_PER_S, ge=0)
+
+    slo: Slo | None = None
+    request_timeout_ns: int | None = Field(default=None, gt=0)
+    request_drain_timeout_ns: int | None = Field(default=None, gt=0)
+    on_timeout: Literal["keep", "cancel"] = "keep"
+
+    batch: int = Field(default=1, ge=1)
+    shapes: dict[str, tuple[int, ...]] = {}
+    input_data: Literal["random", "zero"] = "random"
+    headers: tuple[tuple[str, SecretStr], ...] = ()
+
+    workers: int | None = Field(default=None, ge=1)
+    cpus: tuple[int, ...] | None = None  # CPUs for the workers
+    spin: Literal["auto", "always", "never"] = "auto"
+    connections: int = Field(default=1, ge=1, le=64)  # per worker and server
+    max_inflight: int | None = Field(default=None, ge=1)  # per server, for the whole run
+    max_lag_ns: int | None = Field(default=None, gt=0)
+    max_response_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+
+    records: Literal["auto", "all", "none"] = "auto"
+    out: str | None = None
+    force: bool = False
+    allow_invalid: bool = False
+    fail_on_violation: bool = False
+    percentile: float | None = Field(default=None, gt=0, lt=100)
+
+    @property
+    def timeout_ns(self) -> int:
+        """Deadline of a request from t_taken: max(10 T, 10 s), 60 s without an SLO."""
+        if self.request_timeout_ns is not None:
+            return self.request_timeout_ns
+        if self.slo is None:
+            return 60 * NS_PER_S
+        return max(10 * self.slo.threshold_ns, 10 * NS_PER_S)
+
+    @property
+    def drain_timeout_ns(self) -> int:
+        """How long after the last slot answers are waited for."""
+        if self.request_drain_timeout_ns is not None:
+            return self.request_drain_timeout_ns
+        return self.timeout_ns
+
+    @property
+    def lag_ns(self) -> int:
+        """How late a slot may still be handed: min(T / 2, 100 ms) unless given."""
+        if self.max_lag_ns is not None:
+            return self.max_lag_ns
+        if self.slo is None:
+            return 100 * NS_PER_MS
+        return min(self.slo.threshold_ns // 2, 100 * NS_PER_MS)
