@@ -14,7 +14,7 @@ NUMPY_RANDOM_LIB = os.path.join(os.path.dirname(np.__file__), "random", "lib")
 
 # Contracted multiply-adds would make the plan differ between processors.
 COMPILE_ARGS = ["-O3", "-ffp-contract=off", "-fno-strict-aliasing", "-Wall",
-                "-Wno-unused-function", "-Wno-unreachable-code-fallthrough"]
+                "-Wno-unused-function"]
 
 DIRECTIVES = {
     "language_level": 3,
@@ -44,7 +44,8 @@ EXTENSIONS = [
         libraries=["npyrandom", "m"],
     ),
     extension("_shm"),
-    extension("_tally", include_dirs=[np.get_include()]),
+    extension("_histogram"),
+    extension("_tally"),
     extension("_ledger"),
     extension("_h2client", libraries=["nghttp2"]),
     extension("_core", include_dirs=[np.get_include()], libraries=["nghttp2"]),
