@@ -47,7 +47,8 @@ EXTENSIONS = [
     extension("_histogram"),
     extension("_tally"),
     extension("_ledger"),
-    extension("_h2client", libraries=["nghttp2"]),
+    extension("_response"),
+    extension("_connection", libraries=["nghttp2"]),
     extension("_core", include_dirs=[np.get_include()], libraries=["nghttp2"]),
     extension("_server", libraries=["nghttp2"]),
 ]

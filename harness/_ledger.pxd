@@ -28,6 +28,7 @@ cdef struct LedgerState:
     int32_t waiting_first
     int32_t waiting_last
     int32_t entries_used
+    int32_t capacity
     uint32_t cap
     int worker
     int servers

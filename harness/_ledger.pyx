@@ -77,6 +77,8 @@ cdef inline uint8_t decide(LedgerState *self, const Entry *entry, uint8_t outcom
     """The judgement at min(t_end, t_sched + T)."""
     if entry.flags & FLAG_OVERDUE:
         return entry.decision
+    if outcome == OUTCOME_DROPPED:
+        return VIOLATED_STATUS
     if t_end_ns - entry.t_sched_ns > self.slo_ns:
         return VIOLATED_SLOW
     if outcome == OUTCOME_OK:
@@ -135,6 +137,7 @@ cdef int32_t ledger_take(LedgerState *self, int64_t slot, int64_t t_sched_ns,
     entry.flags = FLAG_CLIENT_LATE if lateness_ns > self.late_ns else 0
     entry.decision = UNDECIDED
     entry.response_bytes = 0
+    memset(&entry.response, 0, sizeof(entry.response))
     entry.next = NONE
     entry.previous = self.live_last
     if self.live_last != NONE:
@@ -340,6 +343,7 @@ cdef class Ledger:
         state.live_first = state.live_last = state.undecided = NONE
         state.waiting_first = state.waiting_last = NONE
         state.entries_used = 0
+        state.capacity = count
         memset(state.entries, 0, count * sizeof(Entry))
         memset(state.page.in_flight, 0, sizeof(state.page.in_flight))
         memset(state.page.in_flight_max, 0, sizeof(state.page.in_flight_max))
