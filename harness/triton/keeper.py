@@ -2,11 +2,11 @@
 
 Started as a script (standard library only, so that it starts at once), with a JSON object on its
 standard input: ``argv``, ``env``, ``parent_pid``, ``shm_prefix``, ``cpus`` or null,
-``address_space_bytes`` or null, ``grace_s``. The rest of the input is commands, a byte each: none
-but ``s`` (stop) so far; its end means stop too. It writes the server's pid as one JSON line, and a
-second line with the exit status when everything is gone.
+``address_space_bytes`` or null, ``grace_s``. A further byte there, its end, or SIGTERM mean stop.
+It writes one JSON line: ``pid`` of the server, or ``error``.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -27,7 +27,7 @@ SHM_DIR = Path("/dev/shm")
 
 def main() -> int:
     """Keep one server from its start to its end."""
-    order = json.loads(sys.stdin.buffer.raw.readline())  # type: ignore[attr-defined]
+    order = _order()
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     # Orphaned backend stubs come to this process, which ends and reaps them.
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -56,10 +56,20 @@ def main() -> int:
         _tell({"pid": server.pid})
         _keep(server, parent, stop_read, order["grace_s"])
     finally:
-        status = _end(server)
+        _end(server)
         _remove_segments(order["shm_prefix"])
-    _tell({"status": status})
     return 0
+
+
+def _order() -> dict[str, Any]:
+    line = b""
+    while not line.endswith(b"\n"):
+        part = os.read(0, 65536)
+        if not part:
+            sys.exit(0)
+        line += part
+    order: dict[str, Any] = json.loads(line)
+    return order
 
 
 def _limits(order: dict[str, Any], prctl: Any) -> Callable[[], None]:
@@ -87,11 +97,11 @@ def _keep(server: subprocess.Popen[bytes], parent: int, stop: int, grace_s: floa
     select.select([pidfd, parent], [], [], grace_s)
 
 
-def _end(server: subprocess.Popen[bytes]) -> int:
-    """Kill the server and its stubs, reap them all; the server's exit status."""
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """Kill the server and its stubs, and reap them."""
     # The stubs share the server's group; unreaped, it holds the group's id for them alone.
     os.killpg(server.pid, signal.SIGKILL)
-    status = server.wait()
+    server.wait()
     deadline = time.monotonic() + 2.0
     while time.monotonic() < deadline:
         try:
@@ -99,7 +109,6 @@ def _end(server: subprocess.Popen[bytes]) -> int:
                 time.sleep(0.002)
         except ChildProcessError:
             break
-    return status
 
 
 def _remove_segments(prefix: str) -> None:
@@ -108,10 +117,8 @@ def _remove_segments(prefix: str) -> None:
 
 
 def _tell(message: dict[str, Any]) -> None:
-    try:
+    with contextlib.suppress(BrokenPipeError):
         os.write(1, json.dumps(message).encode() + b"\n")
-    except BrokenPipeError:
-        pass
 
 
 if __name__ == "__main__":

@@ -40,11 +40,12 @@ class TritonServer:
     installation: a provisioned Triton; default: the one ``provision.find()`` finds.
     ports: (gRPC, HTTP, metrics), to come back on known ones; default: free ones.
     cpus: CPUs for the server and its stubs.
-    address_space_bytes: RLIMIT_AS of the server and of each stub (an idle server with one model has
-        mapped about 1.7 GB).
+    address_space_bytes: RLIMIT_AS of the server and of each stub (idle with 11 model instances
+        the server has mapped 4.5 GB).
     log: file that the server's output is appended to; default: kept in memory for error messages.
     ready_timeout_s: how long entering the block may take.
-    stop_timeout_s: how long a stop waits for the server before it is killed.
+    stop_timeout_s: how long a stop waits for the server before it is killed (by itself it takes
+        about a second for each model instance).
     arguments: more command-line arguments for tritonserver.
 
     Raises NotStartedError: Triton is not provisioned, a model does not load, not ready in time.
@@ -60,14 +61,14 @@ class TritonServer:
         address_space_bytes: int | None = None,
         log: str | os.PathLike[str] | None = None,
         ready_timeout_s: float = 60.0,
-        stop_timeout_s: float = 5.0,
+        stop_timeout_s: float = 1.0,
         arguments: Sequence[str] = (),
     ) -> None:
         self.model_repository = Path(model_repository).absolute()
         self.installation = installation
         self.ports = ports or (0, 0, 0)
         self.log_path = Path(log) if log is not None else None
-        self.shm_prefix = ""
+        self.server_id = ""
         self.pid = 0
         self._fixed_ports = ports is not None
         self._cpus = sorted(cpus) if cpus is not None else None
@@ -96,6 +97,10 @@ class TritonServer:
         return f"http://127.0.0.1:{self.ports[2]}/metrics"
 
     @property
+    def _shm_prefix(self) -> str:
+        return f"{self.server_id}-"
+
+    @property
     def running(self) -> bool:
         """Whether the process lives (paused counts)."""
         return self._pidfd >= 0 and not select.select([self._pidfd], [], [], 0)[0]
@@ -109,7 +114,7 @@ class TritonServer:
                     self.wait_ready(deadline - time.monotonic())
                     return self
                 except NotStartedError:
-                    taken = "in use" in self.log_tail() or "failed to start" in self.log_tail()
+                    taken = "already in use" in self.log_tail()
                     if self.running or self._fixed_ports or not taken or not tries_left:
                         raise
                     self.stop()
@@ -139,12 +144,12 @@ class TritonServer:
             raise NotStartedError(f"no model repository at {self.model_repository}; name a directory")
         if not self._fixed_ports:
             self.ports = _free_ports()
-        self.shm_prefix = f"harness-triton-{os.getpid()}-{secrets.token_hex(6)}-"
+        self.server_id = f"harness-triton-{os.getpid()}-{secrets.token_hex(6)}"
         order = {
             "argv": self._argv(installation),
             "env": installation.environment(),
             "parent_pid": os.getpid(),
-            "shm_prefix": self.shm_prefix,
+            "shm_prefix": self._shm_prefix,
             "cpus": self._cpus,
             "address_space_bytes": self._address_space_bytes,
             "grace_s": self._stop_timeout_s,
@@ -178,7 +183,6 @@ class TritonServer:
         """
         seconds = self._ready_timeout_s if deadline_s is None else deadline_s
         deadline = time.monotonic() + seconds
-        request = service_pb2.ServerReadyRequest()
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
         for pause_s in itertools.chain((0.05,) * 40, itertools.repeat(0.2)):
             if not self.running:
@@ -192,8 +196,11 @@ class TritonServer:
                 stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
                 with contextlib.suppress(grpc.RpcError):
                     timeout_s = max(0.05, min(1.0, deadline - time.monotonic()))
-                    if stub.ServerReady(request, timeout=timeout_s).ready:
-                        return
+                    if stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=timeout_s).ready:
+                        asked = service_pb2.ServerMetadataRequest()
+                        # Another server may have taken the port in the meantime.
+                        if stub.ServerMetadata(asked, timeout=timeout_s).name == self.server_id:
+                            return
             select.select([self._pidfd], [], [], pause_s)
 
     def stop(self) -> None:
@@ -203,6 +210,10 @@ class TritonServer:
             return
         assert process.stdin is not None
         assert process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            # Closing alone says nothing while a forked child of ours holds a copy.
+            process.stdin.write(b"s")
+            process.stdin.flush()
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
         try:
@@ -252,11 +263,12 @@ class TritonServer:
         grpc_port, http_port, metrics_port = self.ports
         return [
             str(installation.executable),
+            f"--id={self.server_id}",
             f"--model-repository={self.model_repository}",
             f"--backend-directory={installation.backends}",
             f"--cache-directory={installation.caches}",
             f"--cache-config=local,size={CACHE_BYTES}",
-            f"--backend-config=python,shm-region-prefix-name={self.shm_prefix}",
+            f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
             *(f"--{service}-address=127.0.0.1" for service in ("grpc", "http", "metrics")),
             f"--grpc-port={grpc_port}",
             f"--http-port={http_port}",
@@ -286,7 +298,8 @@ class TritonServer:
     def _last_words(self) -> str:
         """The log's lines that tell why, printable, in one line."""
         lines = [line.strip() for line in self.log_tail().splitlines() if line.strip()]
-        errors = [line for line in lines if line.startswith(("E", "F", "error:"))]
+        lines = [line for line in lines if "CudaDriverHelper" not in line]
+        errors = [line for line in lines if line.startswith(("E1", "E0", "F1", "F0", "error:"))]
         text = " | ".join((errors or lines)[-3:]) or "it printed nothing"
         return "".join(c if c.isprintable() else " " for c in text)[-800:]
 
