@@ -21,8 +21,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         names = getattr(item, "fixturenames", ())
         if "triton" in names or "triton_installation" in names:
             item.add_marker(pytest.mark.triton)
+            item.user_properties.append(("triton", True))
         if "triton" in names:
             item.add_marker(pytest.mark.xdist_group("triton"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests ran against a real Triton."""
+    ran = [
+        report
+        for kind in ("passed", "failed")
+        for report in terminalreporter.stats.get(kind, [])
+        if ("triton", True) in map(tuple, report.user_properties)
+    ]
+    terminalreporter.write_line(f"{len(ran)} tests ran against a real Triton server")
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +68,7 @@ def model_repository(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def wait_until() -> Callable[..., None]:
-    """``wait_until(condition, timeout_s=5, what="...")`` fails the test if it does not come true."""
+    """``wait_until(condition, timeout_s=5, what="...")``: the test fails if it stays false."""
 
     def wait(condition: Callable[[], object], timeout_s: float = 5.0, what: str = "") -> None:
         deadline = time.monotonic() + timeout_s

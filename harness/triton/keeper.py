@@ -47,7 +47,7 @@ def main() -> int:
             stdin=subprocess.DEVNULL,
             stdout=2,
             process_group=0,
-            preexec_fn=_limits(order, prctl),
+            preexec_fn=_limits(order, prctl),  # noqa: PLW1509  this process has one thread
         )
     except (OSError, subprocess.SubprocessError) as error:
         _tell({"error": str(error)})

@@ -32,7 +32,7 @@ STAMP = "installation.json"
 LOCK_TIMEOUT_S = 600.0
 INSTALL_TIMEOUT_S = 900.0
 
-# The stub embeds the interpreter: it needs the same version's libpython, seldom in the loader's path.
+# The stub embeds the interpreter: it needs that version's libpython, often off the loader's path.
 PROBE = """
 import ctypes, ensurepip, json, os, sys, sysconfig, venv
 name = "libpython%d.%d.so.1.0" % sys.version_info[:2]
@@ -298,7 +298,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m harness.triton.provision", description="Provision a real Triton server."
     )
-    parser.add_argument("directory", nargs="?", type=Path, help="default: HARNESS_TRITON_DIR or .triton")
+    parser.add_argument(
+        "directory", nargs="?", type=Path, help="default: HARNESS_TRITON_DIR or .triton"
+    )
     arguments = parser.parse_args()
     try:
         installation = provision(arguments.directory, say=lambda line: print(line, flush=True))

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import secrets
 import select
 import signal
@@ -25,7 +26,8 @@ from harness.triton import keeper
 from harness.triton.provision import TritonInstallation, find
 
 CACHE_BYTES = 16 * 1024 * 1024
-LOG_TAIL_BYTES = 8192
+LOG_TAIL_BYTES = 64 * 1024
+ERROR_LINE = re.compile(r"^(?:[EF]\d{4} [^\]]*\] *|error: )\"?(.+?)\"?$", re.MULTILINE)
 START_TRIES = 5
 
 
@@ -141,7 +143,9 @@ class TritonServer:
                 "no Triton server is provisioned here; run: python -m harness.triton.provision"
             )
         if not self.model_repository.is_dir():
-            raise NotStartedError(f"no model repository at {self.model_repository}; name a directory")
+            raise NotStartedError(
+                f"no model repository at {self.model_repository}; name a directory"
+            )
         if not self._fixed_ports:
             self.ports = _free_ports()
         self.server_id = f"harness-triton-{os.getpid()}-{secrets.token_hex(6)}"
@@ -296,12 +300,13 @@ class TritonServer:
         return message
 
     def _last_words(self) -> str:
-        """The log's lines that tell why, printable, in one line."""
-        lines = [line.strip() for line in self.log_tail().splitlines() if line.strip()]
-        lines = [line for line in lines if "CudaDriverHelper" not in line]
-        errors = [line for line in lines if line.startswith(("E1", "E0", "F1", "F0", "error:"))]
-        text = " | ".join((errors or lines)[-3:]) or "it printed nothing"
-        return "".join(c if c.isprintable() else " " for c in text)[-800:]
+        """What the log says went wrong, else its last lines; printable, in one line."""
+        log = self.log_tail()
+        lines = ERROR_LINE.findall(log)
+        lines = [line for line in lines if "CudaDriverHelper" not in line]  # on any machine without
+        lines = lines or [line for line in log.splitlines() if line.strip()]
+        text = " | ".join(line.split("\\n")[0][:250] for line in lines[-3:])
+        return "".join(c if c.isprintable() else " " for c in text) or "it printed nothing"
 
 
 def _free_ports() -> tuple[int, int, int]:

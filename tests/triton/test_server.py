@@ -225,10 +225,10 @@ def test_no_repository_and_no_installation_are_said(tmp_path, monkeypatch, trito
     with pytest.raises(NotStartedError, match="no model repository"):
         TritonServer(tmp_path / "none", installation=triton_installation).start()
     monkeypatch.setenv("HARNESS_TRITON_DIR", str(tmp_path / "empty"))
-    with pytest.raises(NotStartedError, match="python -m harness.triton.provision"):
+    with pytest.raises(NotStartedError, match=r"python -m harness\.triton\.provision"):
         TritonServer(tmp_path).start()
 
 
-def test_restores_nothing_on_a_stopped_server(tmp_path: Path):
+def test_a_server_that_was_not_started_cannot_be_paused(tmp_path: Path):
     with pytest.raises(NotStartedError, match="does not run"):
         TritonServer(tmp_path).pause()

@@ -1,7 +1,7 @@
 """Answers INPUT0 as OUTPUT0 after a delay.
 
-The delay is the parameter ``delay_ms`` of config.pbtxt. While the server runs, a file ``delay_ms`` in
-the model's directory, holding a number, takes its place; its removal brings the parameter back.
+The delay is the parameter ``delay_ms`` of config.pbtxt. While the server runs, a file ``delay_ms``
+in the model's directory, holding a number, takes its place; without it the parameter is back.
 """
 
 import json
