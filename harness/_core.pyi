@@ -46,9 +46,9 @@ class Engine:
     def connection_report(self) -> list[dict[str, Any]]:
         """Per server: connects, losses, and the first error answer's status and message."""
 
-    def run(self, plan: Plan, prefix: str, origin_ns: int, end_ns: int) -> str:
+    def run(self, plan: Plan, prefix: str, origin_ns: int, drain_ns: int) -> str:
         """Send one plan; returns one of PHASE_ENDS.
 
-        ``origin_ns`` is the CLOCK_MONOTONIC time of its start; at ``end_ns`` after that the drain
-        is over at the latest.
+        ``origin_ns`` is the CLOCK_MONOTONIC time of its start. Answers are waited for until
+        ``drain_ns`` after its end or cut.
         """

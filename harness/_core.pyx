@@ -163,7 +163,6 @@ cdef class Engine:
         free(self.buffer)
 
     def calibrate(self):
-        """How much earlier than a deadline to wake: the 9th of 10 oversleeps, 20-150 us."""
         cdef list oversleeps = []
         cdef int64_t start_ns
         cdef epoll_event event
@@ -175,11 +174,11 @@ cdef class Engine:
             epoll_wait_ns(epoll_fd, &event, 1, 200000)
             oversleeps.append(clock_ns() - start_ns - 200000)
         close(epoll_fd)
+        # The 9th of 10: rarer oversleeps are the machine's, and would cost all the others.
         self.guard_ns = min(max(sorted(oversleeps)[17], 20000), 150000)
         return self.guard_ns
 
     def connect(self, int64_t patience_ns):
-        """Open every connection; True once all are settled, False when patience ends."""
         cdef int64_t end_ns = clock_ns() + patience_ns
         cdef int i
         cdef bint settled = False
@@ -202,7 +201,6 @@ cdef class Engine:
         return settled
 
     def settled(self):
-        """Per server: connections that are ready."""
         return [
             sum(self.connections[self.lanes[s * self.lane_count + k]].state == CONN_READY
                 for k in range(self.lane_count))
@@ -210,7 +208,6 @@ cdef class Engine:
         ]
 
     def connection_report(self):
-        """Per server: connects, losses, and the first error answer's status and message."""
         cdef Endpoint *endpoint
         report = []
         for s in range(self.servers):
@@ -224,9 +221,7 @@ cdef class Engine:
             })
         return report
 
-    def run(self, Plan plan not None, str prefix, int64_t origin_ns, int64_t end_ns):
-        """Send one plan. ``origin_ns``: CLOCK_MONOTONIC of its start; ``end_ns`` after that the
-        drain is over at the latest. Returns one of PHASE_ENDS."""
+    def run(self, Plan plan not None, str prefix, int64_t origin_ns, int64_t drain_ns):
         cdef int i, how
         self.template.prefix = ord(prefix)
         self.origin_ns = origin_ns
@@ -241,14 +236,14 @@ cdef class Engine:
             self.endpoints[i].message_bytes = 0
         self.broken = True
         with nogil:
-            how = self.loop(plan, end_ns)
+            how = self.loop(plan, drain_ns)
             self.clear()
         return PHASE_ENDS[how]
 
-    cdef int loop(self, Plan plan, int64_t end_ns) noexcept nogil:
+    cdef int loop(self, Plan plan, int64_t drain_ns) noexcept nogil:
         cdef LedgerState *books = self.books
         cdef int64_t next_ns = plan.next_share_ns(self.worker, self.workers)
-        cdef int64_t now_ns, cut_ns, wake_ns, gap_ns, turn_ns
+        cdef int64_t now_ns, cut_ns, end_ns, wake_ns, gap_ns, turn_ns
         cdef int32_t e
         cdef int burst, how = PHASE_DONE
         now_ns = clock_ns() - self.origin_ns
@@ -257,6 +252,7 @@ cdef class Engine:
             self.see_verdict(now_ns)
             # The clock was read before the cut: what is due by it was due before the cut was set.
             cut_ns = load_acquire_i64(&self.run_page.cut_ns)
+            end_ns = min(plan.duration_ns, cut_ns) + drain_ns
             if next_ns > cut_ns:
                 next_ns = -1
             if load_acquire(&self.run_page.cancel):

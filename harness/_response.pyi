@@ -26,5 +26,8 @@ class ResponseReader:
     def outputs(self) -> int:
         """Output tensors it declared."""
 
-def request_id(prefix: str, slot: int) -> str:
-    """The 16 characters that name a slot on the wire: the prefix, then 15 hex digits."""
+def request_id(prefix: str, slot: int) -> bytes:
+    """The 16 ASCII bytes that name a slot on the wire: the prefix, then 15 hex digits.
+
+    Raises ValueError for a prefix that is not one ASCII character or a slot over 60 bits.
+    """

@@ -41,5 +41,7 @@ cdef class ResponseReader:
 
 def request_id(str prefix, int64_t slot):
     cdef uint8_t text[ID_BYTES]
+    if len(prefix) != 1 or not 0 < ord(prefix) < 128 or not 0 <= slot < 1 << 60:
+        raise ValueError(f"no request id for prefix {prefix!r} and slot {slot}")
     write_id(text, ord(prefix), slot)
-    return (<char *> text)[:ID_BYTES].decode("ascii")
+    return (<char *> text)[:ID_BYTES]

@@ -16,7 +16,8 @@ from .address import SocketAddress, parse_address
 from .config import NS_PER_S, BenchConfig
 from .control import CallError, ControlClient
 from .errors import HarnessError, NotStartedError, UsageError
-from .inputs import PROBE_PREFIX, Payload, build_payload, request_id, request_shapes
+from ._response import request_id
+from .inputs import PROBE_PREFIX, Payload, build_payload, request_shapes
 from .response import response_fault
 from .signature import Signature
 from .units import format_duration_ns, format_latency_ms
