@@ -1,3 +1,5 @@
+import contextlib
+import socket
 import time
 
 import pytest
@@ -65,3 +67,15 @@ def test_second_address_is_used_if_the_first_refuses():
     with closed_port() as shut, raw_server(SETTINGS) as place:
         found = resolve(parse_address(shut)) + resolve(parse_address(place))
         assert greet("both", found, time.monotonic() + 5) == found[1]
+
+
+def test_unreachable():
+    # A full queue of connections that nobody accepts: further ones get no answer at all.
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        place = f"127.0.0.1:{listener.getsockname()[1]}"
+        for _ in range(8):
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(listener.getsockname())
+        assert "cannot be reached: no connection within" in failure(place, 0.4)

@@ -1,3 +1,6 @@
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -184,3 +187,29 @@ def test_response_size_is_taken_from_the_probe(servers):
 
     servers[1].infer = infer
     assert preflight(config_of(*servers)).payload.response_bytes_estimate > 5000
+
+
+def test_an_interrupt_is_not_held_up_by_a_silent_model(servers):
+    asked, release = threading.Event(), threading.Event()
+
+    def answer(_):
+        asked.set()
+        release.wait(30)
+        return b""
+
+    servers[0].answers["ModelInfer"] = answer
+    code = (
+        "from harness.config import BenchConfig\nfrom harness.preflight import preflight\n"
+        f"preflight(BenchConfig(model='identity', urls=('{servers[0].address}',)))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as process:
+        try:
+            assert asked.wait(30)
+            process.send_signal(signal.SIGINT)
+            start_s = time.monotonic()
+            _, printed = process.communicate(timeout=20)
+            assert time.monotonic() - start_s < 5
+        finally:
+            release.set()
+            process.kill()
+    assert b"KeyboardInterrupt" in printed
