@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2
 
 from .address import SocketAddress, parse_address
@@ -220,7 +221,7 @@ def _check_response(url: str, raw: bytes, signature: Signature, probe_id: bytes)
     response = service_pb2.ModelInferResponse()
     try:
         response.ParseFromString(raw)
-    except ValueError:  # DecodeError is one
+    except DecodeError:
         raise NotStartedError(
             f"server {url} answered a probe with {len(raw)} bytes that are no ModelInferResponse"
         ) from None
