@@ -132,9 +132,7 @@ class _Walk:
             (outcome == Outcome.OK) & (decision != judged),
             slots,
         )
-        self._note(
-            2, "overdue, but not judged slow", overdue & (decision != Decision.SLOW), slots
-        )
+        self._note(2, "overdue, but not judged slow", overdue & (decision != Decision.SLOW), slots)
         self._note(
             2,
             "dropped by the client, but judged; or at the cap, and not judged",

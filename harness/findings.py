@@ -11,6 +11,7 @@ from harness._tally import Tally
 from harness.books import Imbalance
 from harness.config import NS_PER_MS, NS_PER_S, BenchConfig
 from harness.limits import MAX_RECORDED_SLOTS
+from harness.records import Reason
 from harness.rundata import RunData
 from harness.server_stats import Snapshot, delta
 from harness.totals import Totals, totals
@@ -30,10 +31,11 @@ ALWAYS_FATAL = frozenset({"books", "overflow"})
 EXIT_RESULTS, EXIT_INVALID, EXIT_VIOLATED = 5, 4, 99
 
 GRPC_CODES = (
-    "OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS"
-    " PERMISSION_DENIED RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED"
-    " INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED OTHER"
-).split()
+    *("NO_STATUS", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND"),
+    *("ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"),
+    *("ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"),
+    *("UNAUTHENTICATED", "OTHER"),
+)
 """Names of the columns of ``Tally.statuses``."""
 
 
@@ -243,11 +245,29 @@ def error_codes(tally: Tally, server: int) -> dict[str, int]:
     return {name: int(count) for name, count in zip(GRPC_CODES, counts, strict=True) if count}
 
 
+def failure_reasons(tally: Tally, server: int) -> dict[str, int]:
+    """Slots of a server by why they are not OK, none left out."""
+    counts = tally.reasons[server]
+    return {
+        reason.name.lower(): int(counts[reason])
+        for reason in Reason
+        if reason is not Reason.NONE and counts[reason]
+    }
+
+
 def _errors(run: RunData) -> Iterator[Finding]:
     for index, server in enumerate(run.servers):
         if codes := error_codes(run.tally, index):
             shown = ", ".join(f"{count} {name}" for name, count in codes.items())
-            yield Finding(code="errors", text=f"{clean_text(server['url'])}: errors: {shown}")
+            why = ", ".join(
+                f"{count} {name.replace('_', ' ')}"
+                for name, count in failure_reasons(run.tally, index).items()
+                if name not in ("backpressure", "client")
+            )
+            yield Finding(
+                code="errors",
+                text=f"{clean_text(server['url'])}: errors: {shown}" + (why and f" ({why})"),
+            )
 
 
 def _records(run: RunData) -> Iterator[Finding]:

@@ -12,13 +12,14 @@ import harness
 from harness._histogram import Histogram
 from harness.config import NS_PER_S
 from harness.errors import UsageError
-from harness.findings import Finding, InvalidReason, Verdict, error_codes
+from harness.findings import Finding, InvalidReason, Verdict, error_codes, failure_reasons
 from harness.redaction import Redactor
 from harness.rundata import RunData, WorkerReport
 from harness.server_stats import StatsDelta, delta
 from harness.totals import Totals, totals
 from harness.untrusted import clean_text
 
+NAME = "summary.json"
 SCHEMA = 1
 MAX_SUMMARY_BYTES = 64 * 2**20
 
@@ -70,7 +71,7 @@ class Rate(_Part):
 
 
 class SloPart(_Part):
-    """The SLO and what became of it; ``held`` and ``violation_share`` None if nothing was decided."""
+    """The SLO and what became of it; share and ``held`` are None if nothing was decided."""
 
     threshold_ns: int
     limit: float
@@ -97,6 +98,7 @@ class PerServer(_Part):
     service_ns: Latencies
     send_delay_ns: Latencies
     errors: dict[str, int]  # error outcomes by gRPC status
+    reasons: dict[str, int]  # slots by why they are not OK
     in_flight_max: int  # the workers' own maxima, added up
 
 
@@ -270,7 +272,7 @@ def build_summary(run: RunData, verdict: Verdict) -> Summary:
 
 def load_summary(path: Path) -> Summary:
     """Read a results directory or its ``summary.json``. Raises UsageError in one line."""
-    file = path / "summary.json" if path.is_dir() else path
+    file = path / NAME if path.is_dir() else path
     shown = clean_text(str(path))
     try:
         with file.open("rb") as stream:
@@ -361,6 +363,7 @@ def _per_server(run: RunData, index: int) -> PerServer:
         totals=found,
         **_latencies(run, found, index),
         errors=error_codes(run.tally, index),
+        reasons=failure_reasons(run.tally, index),
         in_flight_max=sum(worker.in_flight_max[index] for worker in run.workers),
     )
 
