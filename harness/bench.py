@@ -103,8 +103,11 @@ class Bench:
             config = stack.enter_context(_with_servers(config))
             checked = preflight(config)
             directory = prepare(config, plan.slots)
-            stack.callback(directory.discard)
-            run = self._load(config, spec, plan, cpus, checked, directory)
+            try:
+                run = self._load(config, spec, plan, cpus, checked, directory)
+            except BaseException:
+                directory.discard()
+                raise
         verdict = judge(run, check_books(run))
         summary = build_summary(run, verdict)
         directory.write(run, summary)
