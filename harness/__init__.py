@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 __all__ = ["Bench", "BenchConfig", "Result", "Slo"]
 
 if sys.platform != "linux":
-    raise ImportError(f"harness runs on Linux only, not on {sys.platform}")
+    raise ImportError(f"triton-harness runs on Linux only, this is {sys.platform}")
 
 HOMES = {
     "Bench": "harness.bench",

@@ -5,21 +5,18 @@ numpy 2 the Python backend answers requests with empty outputs and no error.
 """
 
 import argparse
-import fcntl
 import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, NotStartedError
+from harness.triton.install import Say, checked, locked, replacing, run, silent
 
 TRITON_VERSION = "2.51.0"
 PYTRITON_VERSION = "0.7.0"
@@ -29,8 +26,6 @@ PYTHONS = ((3, 12), (3, 11))
 """Versions the wheel has a backend stub for, numpy 1 a wheel, and tests ran with; best first."""
 
 STAMP = "installation.json"
-LOCK_TIMEOUT_S = 600.0
-INSTALL_TIMEOUT_S = 900.0
 
 # The stub embeds the interpreter: it needs that version's libpython, often off the loader's path.
 PROBE = """
@@ -103,7 +98,7 @@ def default_directory() -> Path:
 
 def find(directory: Path | None = None) -> TritonInstallation | None:
     """The Triton provisioned under ``directory``, or None if there is none that can be used."""
-    root = (directory or default_directory()).absolute() / f"pytriton-{PYTRITON_VERSION}"
+    root = _root(directory or default_directory())
     try:
         installation = TritonInstallation(**json.loads((root / STAMP).read_text()))
     except (OSError, ValueError, TypeError):
@@ -118,9 +113,11 @@ def find(directory: Path | None = None) -> TritonInstallation | None:
     return installation if usable else None
 
 
-def provision(
-    directory: Path | None = None, say: Callable[[str], None] = lambda line: None
-) -> TritonInstallation:
+def _root(directory: Path) -> Path:
+    return directory.absolute() / f"pytriton-{PYTRITON_VERSION}"
+
+
+def provision(directory: Path | None = None, say: Say = silent) -> TritonInstallation:
     """Install Triton under ``directory`` unless it is there already; ``say`` gets progress lines.
 
     Safe against several at once (one installs, the others wait) and against being killed: the
@@ -135,9 +132,8 @@ def provision(
     check_machine()
     python, libpython_dir = _find_python()
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with _lock(directory / ".lock", say):
-            return find(directory) or _install(directory, python, libpython_dir, say)
+        with locked(directory, say):
+            return find(directory) or _install(_root(directory), python, libpython_dir, say)
     except OSError as error:
         raise NotStartedError(
             f"cannot provision Triton under {directory}: {error.strerror}; "
@@ -171,7 +167,7 @@ def check_machine(
 def _find_python() -> tuple[str, str]:
     """An interpreter that can hold Triton: (its path, the directory of its libpython)."""
     for candidate in _candidates():
-        result = _run([candidate, "-I", "-c", PROBE], timeout_s=20)
+        result = run([candidate, "-I", "-c", PROBE], timeout_s=20)
         if result.returncode != 0:
             continue
         version, python, libpython_dir = json.loads(result.stdout)
@@ -199,37 +195,25 @@ def _candidates() -> Iterator[str]:
             yield str(path)
 
 
-def _install(
-    directory: Path, python: str, libpython_dir: str, say: Callable[[str], None]
-) -> TritonInstallation:
-    root = directory / f"pytriton-{PYTRITON_VERSION}"
-    for leftover in directory.glob("building-*"):  # the lock is held: its builder is dead
-        shutil.rmtree(leftover, ignore_errors=True)
-    say(f"provisioning Triton {TRITON_VERSION} in {root} with {python} (about 55 MB to download)")
+def _install(root: Path, python: str, libpython_dir: str, say: Say) -> TritonInstallation:
+    say(f"provisioning Triton {TRITON_VERSION} in {root} with {python} (about 75 MB to download)")
     started = time.monotonic()
-    building = Path(tempfile.mkdtemp(prefix="building-", dir=directory))
-    try:
-        _checked([python, "-m", "venv", str(building)], "make a virtual environment")
+    with replacing(root) as building:
+        checked([python, "-m", "venv", building], "make a virtual environment")
         pip = [str(building / "bin" / "python"), "-I", "-m", "pip", "--disable-pip-version-check"]
         install = ["install", "--quiet", "--no-input", "--no-compile", "--no-deps", *REQUIREMENTS]
-        _checked([*pip, *install], f"install {' '.join(REQUIREMENTS)}")
-        _place_backend_stub(building)
-        inside = next(building.glob("lib/python3.*/site-packages")).relative_to(building)
-        installation = TritonInstallation(str(root), python, libpython_dir, str(root / inside))
+        checked([*pip, *install], f"install {' '.join(REQUIREMENTS)}")
+        site_packages = next(building.glob("lib/python3.*/site-packages"))
+        _place_backend_stub(site_packages)
+        place = str(root / site_packages.relative_to(building))
+        installation = TritonInstallation(str(root), python, libpython_dir, place)
         (building / STAMP).write_text(json.dumps(asdict(installation), indent=1))
-        if root.exists():
-            root.rename(directory / f"building-old-{os.getpid()}")
-        building.rename(root)
-    finally:
-        for leftover in directory.glob("building-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
     say(f"Triton {TRITON_VERSION} is ready after {time.monotonic() - started:.0f} s")
     return installation
 
 
-def _place_backend_stub(environment: Path) -> None:
+def _place_backend_stub(site_packages: Path) -> None:
     """The wheel keeps one stub for each Python version; the backend takes the one beside itself."""
-    site_packages = next(environment.glob("lib/python3.*/site-packages"))
     triton = site_packages / "pytriton" / "tritonserver"
     stubs = triton / "python_backend_stubs"
     version = site_packages.parent.name.removeprefix("python")
@@ -238,59 +222,6 @@ def _place_backend_stub(environment: Path) -> None:
     shutil.rmtree(stubs)
     for program in (stub, triton / "bin" / "tritonserver"):
         program.chmod(0o755)
-
-
-@contextmanager
-def _lock(path: Path, say: Callable[[str], None]) -> Iterator[None]:
-    deadline = time.monotonic() + LOCK_TIMEOUT_S
-    with path.open("w") as file:
-        waiting = False
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise NotStartedError(
-                        f"waited {LOCK_TIMEOUT_S:.0f} s for another process to provision Triton "
-                        f"under {path.parent}; end it and try again"
-                    ) from None
-                if not waiting:
-                    say(f"waiting for another process to provision Triton under {path.parent}")
-                    waiting = True
-                time.sleep(0.2)
-        yield
-
-
-def _run(argv: list[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
-    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "PYTHONPATH")}
-    try:
-        return subprocess.run(
-            argv,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=timeout_s,
-            check=False,
-            env=env,
-        )
-    except OSError as error:
-        return subprocess.CompletedProcess(argv, 127, "", str(error))
-    except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(argv, 124, "", f"no end after {timeout_s:.0f} s")
-
-
-def _checked(argv: list[str], purpose: str) -> None:
-    result = _run(argv, INSTALL_TIMEOUT_S)
-    if result.returncode == 0:
-        return
-    lines = [line.strip() for line in (result.stderr + result.stdout).splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR:")]
-    reason = (errors or lines or ["no output"])[-1].removeprefix("ERROR: ")
-    raise NotStartedError(
-        f"cannot {purpose}: {reason}; see that pip reaches its package index and the disk has 1 GB"
-    )
 
 
 def main() -> int:
