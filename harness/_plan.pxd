@@ -8,7 +8,7 @@ cdef class Plan:
     cdef bint poisson
     cdef double mean_gap_ns
     cdef uint64_t rate_micro  # requests per 10^6 s
-    cdef int64_t duration_ns
+    cdef readonly int64_t duration_ns
     cdef int64_t index
     cdef int64_t offset_ns
 

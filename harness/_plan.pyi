@@ -16,6 +16,8 @@ class Plan:
     """
 
     def __init__(self, dist: str, rate: float, seed: int, duration_ns: int) -> None: ...
+    @property
+    def duration_ns(self) -> int: ...
     def fill(self, offsets_ns: NDArray[np.int64] | Any) -> int:
         """Write the next offsets into the array; return how many there were."""
 

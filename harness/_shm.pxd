@@ -3,9 +3,9 @@
 #   RunPage | for each worker: WorkerPage, ring header, records, in-flight table
 #
 # Every part starts on a cache line of its own; nothing in it is a pointer.
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from harness.includes.atomics cimport load_acquire, store_release
+from harness._response cimport ResponseState
 
 cdef enum:
     MAX_SERVERS = 32
@@ -89,20 +89,12 @@ cdef struct Entry:
     int32_t next
     int32_t next_waiting
     int32_t stream_id
-    uint32_t connection
     uint32_t response_bytes
-    uint32_t parse_phase
-    uint32_t parse_shift
-    uint64_t parse_value
-    uint64_t parse_left
-    uint32_t parse_field
-    uint16_t id_matched
-    uint16_t outputs_seen
-    uint8_t grpc_status
-    uint8_t http_ok
-    uint8_t reason
-    uint8_t frame_phase
-    uint32_t message_left
+    uint32_t written_bytes  # of the request's message
+    uint8_t http_status  # 0: none yet; 1: 200; else the gRPC code it maps to, + 1
+    uint8_t grpc_status  # 0: none yet; else the code + 1
+    uint16_t connection
+    ResponseState response
 
 cdef struct RunPage:  # written by the coordinator alone
     uint64_t verdict  # epoch << 32 | active server

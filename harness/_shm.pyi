@@ -42,6 +42,17 @@ class Segment:
     def cancel(self) -> None:
         """Everything in flight is given up now."""
 
+    def verdict(self) -> tuple[int, int]:
+        """The verdict's epoch and active server."""
+
+    def cut_ns(self) -> int: ...
+    def cancelled(self) -> bool: ...
+    def see(self, worker: int, epoch: int, now_ns: int) -> None:
+        """A worker has seen the verdict of this epoch."""
+
+    def turned(self, worker: int, gap_ns: int) -> None:
+        """A worker has turned its loop, ``gap_ns`` later than planned."""
+
     def heartbeat_ns(self, worker: int) -> int: ...
     def watermark_ns(self, worker: int) -> int:
         """The worker's slots before this are all decided and pushed."""

@@ -101,7 +101,26 @@ cdef class Segment:
     def cancel(self):
         store_release(&self.run_page().cancel, 1)
 
+    def verdict(self):
+        cdef uint64_t word = load_acquire(&self.run_page().verdict)
+        return word >> 32, word & 0xffffffff
+
+    def cut_ns(self):
+        return load_acquire_i64(&self.run_page().cut_ns)
+
+    def cancelled(self):
+        return load_acquire(&self.run_page().cancel) != 0
+
     # What a worker says.
+
+    def see(self, int worker, uint64_t epoch, int64_t now_ns):
+        self.worker_page(worker).seen_ns = now_ns
+        store_release(&self.worker_page(worker).seen_epoch, epoch)
+
+    def turned(self, int worker, int64_t gap_ns):
+        cdef WorkerPage *page = self.worker_page(worker)
+        page.loop_turns += 1
+        page.max_loop_gap_ns = max(page.max_loop_gap_ns, gap_ns)
 
     def heartbeat_ns(self, int worker):
         return load_acquire_i64(&self.worker_page(worker).heartbeat_ns)

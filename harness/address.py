@@ -4,6 +4,7 @@ import ipaddress
 import re
 import selectors
 import socket
+import struct
 import threading
 import time
 from dataclasses import dataclass
@@ -163,3 +164,15 @@ def _reachable(found: tuple[SocketAddress, ...], t_end_s: float) -> set[SocketAd
             for key in list(selector.get_map().values()):
                 key.fileobj.close()  # type: ignore[union-attr]
     return reached
+
+
+def pack_socket_address(address: SocketAddress) -> bytes:
+    """``address`` as Linux's struct sockaddr_in or sockaddr_in6."""
+    family, place = address
+    port = struct.pack("!H", place[1])
+    host = socket.inet_pton(family, place[0].partition("%")[0])
+    head = struct.pack("=H", family) + port
+    if family == socket.AF_INET:
+        return head + host + bytes(8)
+    flow, scope = (place[2], place[3]) if len(place) == 4 else (0, 0)
+    return head + struct.pack("!I", flow) + host + struct.pack("=I", scope)

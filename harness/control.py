@@ -62,14 +62,14 @@ class ControlClient:
         self._headers = check_headers(headers)
         self._deadline_s = deadline_s
         self._channel: Any = None
-        self._lock = threading.Lock()
+        self._connecting = threading.Lock()
 
     def connect(self) -> None:
         """Resolves, connects and sees the server live, all within the one deadline.
 
         Other calls do this first by themselves.
         """
-        with self._lock:
+        with self._connecting:
             if self._channel is not None:
                 return
             t_end_s = time.monotonic() + self._deadline_s
@@ -100,9 +100,11 @@ class ControlClient:
             self._channel = channel
 
     def close(self) -> None:
-        """Closes the connection; calls under way end with an error."""
-        with self._lock:
-            channel, self._channel = self._channel, None
+        """Closes the connection; calls under way end with an error.
+
+        A connect under way in another thread is not waited for: it would hold up an interrupt.
+        """
+        channel, self._channel = self._channel, None
         if channel is not None:
             channel.close()
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from tritonclient.grpc import service_pb2
 
+from ._response import request_id
 from .config import BenchConfig
 from .errors import UsageError
 from .signature import DYNAMIC, ELEMENT_BYTES, Signature, Tensor
@@ -54,13 +55,6 @@ class Payload:
             raise ValueError(f"a request id has {self.id_bytes} bytes, not {len(request_id)}")
         end = self.id_offset + self.id_bytes
         return self.message[: self.id_offset] + request_id + self.message[end:]
-
-
-def request_id(prefix: str, number: int) -> bytes:
-    """The id of slot, warm-up or probe ``number``: ``s00000000000002a``."""
-    if len(prefix) != 1 or not 0 <= number < 16 ** (ID_BYTES - 1):
-        raise ValueError(f"no request id for prefix {prefix!r} and number {number}")
-    return f"{prefix}{number:015x}".encode("ascii")
 
 
 def build_payload(signature: Signature, config: BenchConfig) -> Payload:

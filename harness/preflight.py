@@ -10,13 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2
 
 from .address import SocketAddress, parse_address
 from .config import NS_PER_S, BenchConfig
 from .control import CallError, ControlClient
 from .errors import HarnessError, NotStartedError, UsageError
-from .inputs import PROBE_PREFIX, Payload, build_payload, request_id, request_shapes
+from ._response import request_id
+from .inputs import PROBE_PREFIX, Payload, build_payload, request_shapes
 from .response import response_fault
 from .signature import Signature
 from .units import format_duration_ns, format_latency_ms
@@ -219,7 +221,7 @@ def _check_response(url: str, raw: bytes, signature: Signature, probe_id: bytes)
     response = service_pb2.ModelInferResponse()
     try:
         response.ParseFromString(raw)
-    except ValueError:  # DecodeError is one
+    except DecodeError:
         raise NotStartedError(
             f"server {url} answered a probe with {len(raw)} bytes that are no ModelInferResponse"
         ) from None

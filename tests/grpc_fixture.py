@@ -162,7 +162,9 @@ def raw_server(reply: bytes | None, close: bool = False) -> Iterator[str]:
         listener.close()
 
 
-def closed_port() -> int:
-    """A port of the loopback on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
+@contextlib.contextmanager
+def closed_port() -> Iterator[str]:
+    """An address of the loopback where connections are refused, held so that nobody takes it."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{sock.getsockname()[1]}"
