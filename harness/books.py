@@ -126,10 +126,11 @@ class _Walk:
         in_time = rows["t_done_ns"] - rows["t_sched_ns"] <= self._slo_ns
         judged = np.where(in_time, Decision.IN_TIME, Decision.SLOW)
         self._note(2, "no such decision", decision > max(Decision), slots)
+        # Judged overdue is judged for good, should an answer stamped just before come up after.
         self._note(
             2,
             "OK, and judged unlike its response latency",
-            (outcome == Outcome.OK) & (decision != judged),
+            (outcome == Outcome.OK) & ~overdue & (decision != judged),
             slots,
         )
         self._note(2, "overdue, but not judged slow", overdue & (decision != Decision.SLOW), slots)
