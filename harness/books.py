@@ -9,14 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness._tally import BUCKET_FIELDS
-from harness.plan import PlanFacts
+from harness.plan import CHUNK, PlanFacts
 from harness.records import Decision, Flag, Outcome, Reason
 from harness.recount import COUNTED, Recount
+from harness.requests_file import release_rows
 from harness.rundata import RunData
 from harness.totals import HANDED, VIOLATION, totals
 
 UNDECIDABLE = (Outcome.DROPPED, Outcome.UNSENT, Outcome.CANCELLED, Outcome.LOST)
 """Outcomes of slots that may stay undecided."""
+
+RELEASE_EVERY_SLOTS = 16 * CHUNK
+"""How many rows may be in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class _Walk:
                 used = rows[slots : slots + kept]
                 self._check(used, offsets_ns[: len(used)], slots)
                 self._check_unused(rows[slots + kept : slots + len(offsets_ns)], slots + kept)
+                if slots % RELEASE_EVERY_SLOTS == 0:
+                    release_rows(rows)
             slots += len(offsets_ns)
         if rows is not None:
             self._check_unused(rows[slots:], slots)
