@@ -16,6 +16,7 @@ cdef class Tally:
     cdef readonly object statuses
     cdef readonly object buckets
     cdef readonly object inside
+    cdef readonly object worker_slots
     cdef readonly object rows
     cdef Record *row
     cdef int64_t[:, :, ::1] count
@@ -23,6 +24,7 @@ cdef class Tally:
     cdef int64_t[:, ::1] status
     cdef int64_t[:, :, ::1] bucket
     cdef int64_t[:, ::1] within
+    cdef int64_t[::1] worker_slot
     cdef Bins *bins
     cdef Bins *recent_bins
 

@@ -63,6 +63,10 @@ class Tally:
         """OK answers with t_done in [0, duration) by [S + 1, INSIDE_FIELDS]."""
 
     @property
+    def worker_slots(self) -> NDArray[np.int64]:
+        """Final records by worker."""
+
+    @property
     def rows(self) -> NDArray[np.void] | None: ...
     def drain(self, segment: Segment, worker: int) -> int:
         """Take over all records in the worker's ring; return how many."""

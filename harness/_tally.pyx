@@ -32,6 +32,7 @@ cdef enum:  # BUCKET_FIELDS
 cdef enum:
     STATUS_COUNT = 18  # gRPC codes 0..16, and one for anything else
     SERVER_LIMIT = 32
+    WORKER_LIMIT = 1024
 
 HISTOGRAMS = ("response", "service", "lateness", "send_delay")
 BUCKET_FIELDS = ("decided", "violations", "ok", "errors", "client_late")
@@ -53,6 +54,7 @@ cdef class Tally:
         self.statuses = self.status = np.zeros((servers + 1, STATUS_COUNT), dtype=np.int64)
         self.buckets = self.bucket = np.zeros(
             (servers + 1, self.bucket_count, BUCKET_FIELD_COUNT), dtype=np.int64)
+        self.worker_slots = self.worker_slot = np.zeros(WORKER_LIMIT, dtype=np.int64)
         self.inside = self.within = np.zeros((servers + 1, 2), dtype=np.int64)
         self.bins = <Bins *> calloc(HISTOGRAM_COUNT * (servers + 1), sizeof(Bins))
         self.recent_bins = <Bins *> calloc(1, sizeof(Bins))
@@ -92,6 +94,7 @@ cdef class Tally:
             self.row[record.slot] = record[0]
         self.count[s, record.outcome, record.decision] += 1
         self.reason[s, record.reason & 15] += 1
+        self.worker_slot[record.worker % WORKER_LIMIT] += 1
         if record.flags & FLAG_CLIENT_LATE:
             self.bucket[s, b, CLIENT_LATE] += 1
         if record.t_taken_ns >= 0:

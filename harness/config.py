@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
@@ -62,6 +62,14 @@ class BenchConfig(BaseModel):
     allow_invalid: bool = False
     fail_on_violation: bool = False
     percentile: float | None = Field(default=None, gt=0, lt=100)
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> "BenchConfig":
+        if self.slo is not None and self.timeout_ns < self.slo.threshold_ns:
+            raise ValueError("--timeout must not be shorter than the SLO's threshold")
+        if self.lag_ns > self.timeout_ns:
+            raise ValueError("--max-lag must not be longer than --timeout")
+        return self
 
     @property
     def timeout_ns(self) -> int:

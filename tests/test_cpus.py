@@ -25,6 +25,7 @@ FOUR = range(4)
         ({"allowed": (7,), "rate": 1e5, "workers": 2}, 2, (7, 7), (7,), False),
         ({"allowed": (0, 1), "rate": 1e5, "workers": 2}, 2, (1, 1), (0,), False),
         ({"allowed": FOUR, "rate": 1e5, "workers": 3}, 3, (1, 2, 3), (0,), True),
+        ({"allowed": FOUR, "rate": 14_999, "workers": 3}, 3, (1, 2, 3), (0,), False),
         ({"allowed": FOUR, "rate": 1e5, "workers": 4}, 4, (1, 2, 3, 1), (0,), False),
         ({"allowed": range(8), "rate": 1e5, "quota": 2.5}, 2, (6, 7), tuple(range(6)), False),
         ({"allowed": range(8), "rate": 1e5, "quota": 0.5}, 1, (7,), tuple(range(7)), False),

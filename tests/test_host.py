@@ -75,7 +75,7 @@ def test_cgroup_v2_takes_the_tightest_of_its_parents(make):
         V2
         | {
             "sys/fs/cgroup/a/cpu.max": "150000 100000\n",
-            "sys/fs/cgroup/a/b/cpu.max": "max 100000\n",
+            "sys/fs/cgroup/a/b/cpu.max": "300000 100000\n",
             "sys/fs/cgroup/a/memory.max": f"{1024 * MIB}\n",
             "sys/fs/cgroup/a/memory.current": f"{600 * MIB}\n",
             "sys/fs/cgroup/a/memory.stat": f"anon 5\ninactive_file {100 * MIB}\n",
@@ -89,7 +89,8 @@ def test_cgroup_v2_takes_the_tightest_of_its_parents(make):
 
 
 def test_cgroup_v2_without_limits(make):
-    root = make(V2 | {"sys/fs/cgroup/a/b/memory.max": "max\n"})
+    limits = {"sys/fs/cgroup/a/b/memory.max": "max\n", "sys/fs/cgroup/a/b/cpu.max": "max 100000\n"}
+    root = make(V2 | limits)
     assert host.cpu_quota(root) is None
     assert host.memory_limit_bytes(root) is None
     assert host.memory_available_bytes(root) == 4096 * MIB
