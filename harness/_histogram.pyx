@@ -45,7 +45,7 @@ cdef class Histogram:
 
     @property
     def mean_ns(self):
-        return self.data.sum_ns / self.data.count if self.data.count else None
+        return <double> self.data.sum_ns / self.data.count if self.data.count else None
 
     def record(self, int64_t value_ns):
         bins_record(self.data, value_ns)

@@ -48,7 +48,7 @@ cdef class Tally:
         self.servers = servers
         self.slots = slots
         self.duration_ns = duration_ns
-        self.bucket_count = -(-duration_ns // bucket_ns)
+        self.bucket_count = (duration_ns + bucket_ns - 1) // bucket_ns
         self.counts = self.count = np.zeros((servers + 1, 8, 4), dtype=np.int64)
         self.reasons = self.reason = np.zeros((servers + 1, 16), dtype=np.int64)
         self.statuses = self.status = np.zeros((servers + 1, STATUS_COUNT), dtype=np.int64)

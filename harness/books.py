@@ -9,14 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness._tally import BUCKET_FIELDS
-from harness.plan import PlanFacts
+from harness.plan import CHUNK, PlanFacts
 from harness.records import Decision, Flag, Outcome, Reason
 from harness.recount import COUNTED, Recount
+from harness.requests_file import release_rows
 from harness.rundata import RunData
 from harness.totals import HANDED, VIOLATION, totals
 
 UNDECIDABLE = (Outcome.DROPPED, Outcome.UNSENT, Outcome.CANCELLED, Outcome.LOST)
 """Outcomes of slots that may stay undecided."""
+
+RELEASE_EVERY_SLOTS = 16 * CHUNK
+"""How many rows may be in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class _Walk:
                 used = rows[slots : slots + kept]
                 self._check(used, offsets_ns[: len(used)], slots)
                 self._check_unused(rows[slots + kept : slots + len(offsets_ns)], slots + kept)
+                if slots % RELEASE_EVERY_SLOTS == 0:
+                    release_rows(rows)
             slots += len(offsets_ns)
         if rows is not None:
             self._check_unused(rows[slots:], slots)
@@ -126,10 +132,11 @@ class _Walk:
         in_time = rows["t_done_ns"] - rows["t_sched_ns"] <= self._slo_ns
         judged = np.where(in_time, Decision.IN_TIME, Decision.SLOW)
         self._note(2, "no such decision", decision > max(Decision), slots)
+        # Judged overdue is judged for good, should an answer stamped just before come up after.
         self._note(
             2,
             "OK, and judged unlike its response latency",
-            (outcome == Outcome.OK) & (decision != judged),
+            (outcome == Outcome.OK) & ~overdue & (decision != judged),
             slots,
         )
         self._note(2, "overdue, but not judged slow", overdue & (decision != Decision.SLOW), slots)

@@ -5,14 +5,15 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from harness.config import NS_PER_MS, NS_PER_S
-from harness.summary import Latencies, PerServer, Summary
+from harness.summary import Latencies, Summary
 from harness.units import format_latency_ms
 from harness.untrusted import clean_text
 
 WIDTH = 80
 LABEL_CHARS = 11  # VALID, INVALID, violations, findings
 MAX_NAME_CHARS = 24
-MAX_URL_CHARS = 21
+MAX_URL_CHARS = 76
+SERVER_CHARS = 20  # the name's column; a longer one has a line of its own
 
 PERCENTILES = ("p50", "p90", "p95", "p99", "p999", "max")
 
@@ -45,14 +46,14 @@ def _header(summary: Summary) -> Iterator[str]:
         f"seed {plan.seed}",
         f"plan {clean_text(plan.hash, 64)[:8]}",
     ]
-    yield from _wrapped("", parts, "   ")
+    yield from textwrap.wrap("   ".join(parts), WIDTH, subsequent_indent="  ")
 
 
 def _verdict(summary: Summary) -> Iterator[str]:
-    yield from _wrapped("VALID" if summary.valid else "INVALID", [_slo(summary)], " ")
+    yield from _wrapped("VALID" if summary.valid else "INVALID", _slo(summary))
     for reason in summary.invalid_reasons:
-        yield from _wrapped("", [clean_text(reason.text, 1000)], " ")
-        yield from _wrapped("", [f"-> {clean_text(reason.advice)}"], " ")
+        yield from _wrapped("", clean_text(reason.text, 1000))
+        yield from _wrapped("", f"-> {clean_text(reason.advice)}")
 
 
 def _slo(summary: Summary) -> str:
@@ -92,7 +93,7 @@ def _violations(summary: Summary) -> Iterator[str]:
         parts.append(f"{by.cancelled} cancelled")
     if by.lost:
         parts.append(f"{by.lost} lost")
-    yield from _wrapped("violations", [f"{found.violations} = {' + '.join(parts)}"], " ")
+    yield from _wrapped("violations", f"{found.violations} = {' + '.join(parts)}")
     undecided = {
         "dropped by the client": found.dropped_client,
         "unsent": found.unsent,
@@ -101,7 +102,7 @@ def _violations(summary: Summary) -> Iterator[str]:
     }
     if any(undecided.values()):
         text = ", ".join(f"{count} {what}" for what, count in undecided.items() if count)
-        yield from _wrapped("undecided", [text], " ")
+        yield from _wrapped("undecided", text)
 
 
 def _latencies(summary: Summary) -> Iterator[str]:
@@ -130,42 +131,50 @@ def _latency_row(label: str, latencies: Latencies, missing: str) -> str:
 
 
 def _servers(summary: Summary) -> Iterator[str]:
-    names = {url: _name(index, url) for index, url in enumerate(summary.per_server)}
+    names = {
+        url: f"{_letter(index)} {clean_text(url, MAX_URL_CHARS)}"
+        for index, url in enumerate(summary.per_server)
+    }
     used = [url for url, server in summary.per_server.items() if server.totals.scheduled]
-    idle = [names[url] for url in names if url not in used]
-    width = max([len("server"), *(len(names[url]) for url in used)])
     if used:
-        yield (
-            f"{'server':<{width}}{'sent':>9}{'ok':>9}{'in SLO':>9}{'violated':>10}"
-            f"{'queue':>8}{'compute':>8} {'batch':>5}"[: WIDTH + 8]
-        )
+        heads = ("sent", "ok", "in SLO", "violated", "queue", "compute", "batch")
+        yield _server_row("server", heads)
     for url in used:
-        yield _server_row(summary, url, names[url].ljust(width), summary.per_server[url])
+        name = names[url]
+        if len(name) > SERVER_CHARS:
+            yield name
+            name = ""
+        yield _server_row(name, _server_figures(summary, url))
+    idle = [name for url, name in names.items() if url not in used]
     if idle:
-        yield from _wrapped("standby", [", ".join(idle)], " ")
+        yield from _wrapped("standby", ", ".join(idle))
 
 
-def _server_row(summary: Summary, url: str, name: str, server: PerServer) -> str:
-    found = server.totals
-    slo = summary.slo is not None
-    share = "-" if found.violation_share is None else _share(found.violation_share)
-    stats = summary.server_stats.get(url)
-    queue = None if stats is None else stats.queue_mean_ns
-    compute: float | None = None
-    if stats is not None:
-        steps = (stats.compute_input_mean_ns, stats.compute_infer_mean_ns)
-        known = [step for step in (*steps, stats.compute_output_mean_ns) if step is not None]
-        compute = sum(known) if known else None
-    batch = "-" if stats is None or stats.mean_batch is None else f"{stats.mean_batch:.1f}"
-    return (
-        f"{name}{found.sent:>9}{found.ok:>9}{found.in_time if slo else '-':>9}{share:>10}"
-        f"{_mean_ms(queue):>8}{_mean_ms(compute):>8} {batch:>5}"
+def _server_row(name: str, figures: Sequence[object]) -> str:
+    widths = (9, 9, 9, 9, 9, 9, 6)
+    return f"{name:<{SERVER_CHARS}}" + "".join(
+        f"{figure!s:>{width}}" for figure, width in zip(figures, widths, strict=True)
     )
+
+
+def _server_figures(summary: Summary, url: str) -> tuple[object, ...]:
+    found = summary.per_server[url].totals
+    stats = summary.server_stats[url]
+    in_time = "-" if summary.slo is None else found.in_time
+    share = "-" if found.violation_share is None else _share(found.violation_share)
+    steps = (
+        *(stats.compute_input_mean_ns, stats.compute_infer_mean_ns),
+        stats.compute_output_mean_ns,
+    )
+    known = [step for step in steps if step is not None]
+    compute = _mean_ms(sum(known) if known else None)
+    batch = "-" if stats.mean_batch is None else f"{stats.mean_batch:.1f}"
+    return found.sent, found.ok, in_time, share, _mean_ms(stats.queue_mean_ns), compute, batch
 
 
 def _findings(summary: Summary) -> Iterator[str]:
     for finding in summary.findings:
-        yield from _wrapped("finding", [clean_text(finding.text, 600)], " ")
+        yield from _wrapped("finding", clean_text(finding.text, 600))
 
 
 def _client(summary: Summary) -> Iterator[str]:
@@ -180,13 +189,12 @@ def _client(summary: Summary) -> Iterator[str]:
     if client.path_floor_ns is not None:
         parts.append(f"path {client.path_floor_ns / NS_PER_MS:.2f} ms")
     state = "LIMITING" if client.limiting else "NOT LIMITING"
-    yield from _wrapped("client", [f"{', '.join(parts)}: {state}"], " ")
+    yield from _wrapped("client", f"{', '.join(parts)}: {state}")
 
 
-def _name(index: int, url: str) -> str:
-    """A letter and the URL; past Z a number."""
-    letter = string.ascii_uppercase[index] if index < 26 else str(index)
-    return f"{letter} {clean_text(url, MAX_URL_CHARS)}"
+def _letter(index: int) -> str:
+    """Of a server in ``-u`` order; past Z a number."""
+    return string.ascii_uppercase[index] if index < 26 else str(index)
 
 
 def _share(share: float) -> str:
@@ -194,7 +202,10 @@ def _share(share: float) -> str:
 
 
 def _mean_ms(mean_ns: float | None) -> str:
-    return "-" if mean_ns is None else f"{mean_ns / NS_PER_MS:.3g} ms"
+    if mean_ns is None:
+        return "-"
+    mean_ms = mean_ns / NS_PER_MS
+    return f"{mean_ms:.{2 if mean_ms < 1 else 1 if mean_ms < 1000 else 0}f} ms"
 
 
 def _ranges(cpus: Sequence[int]) -> str:
@@ -212,17 +223,12 @@ def _labelled(label: str, text: str) -> str:
     return f"{label:<{LABEL_CHARS}}{text}"
 
 
-def _wrapped(label: str, parts: Sequence[str], separator: str) -> list[str]:
-    """The parts behind the label, on as many lines as they need, the rest indented."""
-    text = separator.join(parts)
-    indent = LABEL_CHARS if label else 2 * bool(separator == " ") + 0
-    first = _labelled(label, "") if label else " " * indent
+def _wrapped(label: str, text: str) -> list[str]:
+    """The text behind the label, on as many lines as it needs."""
     return textwrap.wrap(
         text,
         WIDTH,
-        initial_indent=first,
-        subsequent_indent=" " * max(indent, 2),
-        break_long_words=True,
+        initial_indent=_labelled(label, ""),
+        subsequent_indent=_labelled("", ""),
         break_on_hyphens=False,
-        drop_whitespace=True,
     )

@@ -56,18 +56,16 @@ class RequestsFile:
 
     def release(self) -> None:
         """Give back the memory of the rows written so far; they stay in the file."""
-        # A shared mapping's pages are the file's own: only this process's view of them is dropped.
-        self._memory.madvise(mmap.MADV_DONTNEED)
+        release_rows(self.rows)
 
     def finish(self, slots_until_cut: int) -> Path:
         """Cut off the rows after the cut and sync; return the temporary path.
 
-        From then on rows at and after ``slots_until_cut`` must not be touched, not in
-        ``Tally.rows`` either: they lie beyond the end of the file (SIGBUS). Raises OSError.
+        From then on rows at and after ``slots_until_cut`` must not be touched: they lie beyond the
+        end of the file (SIGBUS). Raises OSError.
         """
         if not 0 <= slots_until_cut <= self.slots:
             raise ValueError(f"{slots_until_cut} of {self.slots} slots")
-        self.rows = self.rows[:slots_until_cut]
         header = _header(slots_until_cut)
         if len(header) != self._header_bytes:
             raise ValueError("the header's length depends on the number of rows")
@@ -89,6 +87,13 @@ class RequestsFile:
             self._fd = -1
 
 
+def release_rows(rows: NDArray[np.void]) -> None:
+    """Give back the memory that rows mapped from a file take; other rows are left alone."""
+    # A shared mapping's pages are the file's own: only this process's view of them is dropped.
+    if isinstance(rows.base, mmap.mmap):
+        rows.base.madvise(mmap.MADV_DONTNEED)
+
+
 def load_requests(path: Path) -> NDArray[np.void]:
     """The rows of a ``requests.npy``, or of the one in a results directory, mapped read-only.
 
@@ -100,7 +105,8 @@ def load_requests(path: Path) -> NDArray[np.void]:
         # Checked first: a pipe or device would be waited on.
         if not file.is_file():
             raise UsageError(f"'{shown}' has no {NAME}")
-        rows: Any = np.load(file, mmap_mode="r", allow_pickle=False)
+        with np.errstate(over="ignore"):  # a size beyond reason is refused by mmap
+            rows: Any = np.load(file, mmap_mode="r", allow_pickle=False)
         size_bytes = file.stat().st_size
     except OSError as error:
         reason = error.strerror or clean_text(str(error))

@@ -36,7 +36,7 @@ def write_windows(out: IO[bytes], run: RunData) -> None:
         for bucket in range(_bucket_count(run)):
             for server in range(len(names) + 1):
                 row = [int(figure) for figure in run.tally.buckets[server, bucket]]
-                figures = dict(zip(BUCKET_FIELDS, row, strict=True))
+                figures: dict[str, int | str] = dict(zip(BUCKET_FIELDS, row, strict=True))
                 if server < len(names):
                     figures |= {"server": names[server], "in_flight": _sample(run, server, bucket)}
                 elif not any(row):
