@@ -70,6 +70,7 @@ cdef struct Connection:
     uint32_t unsent_end
     int32_t cached_stream
     int32_t cached_entry
+    int32_t reset_stream  # the last one the server reset
     int32_t completed  # the entry whose last byte the frame being packed holds
     bint settings_seen
     bint settings_acked

@@ -177,6 +177,8 @@ cdef int on_frame(nghttp2_session *session, const nghttp2_frame *frame,
         if self.state == CONN_SETTLING and self.settings_seen and self.settings_acked:
             self.state = CONN_READY
             self.backoff_ns = 0
+    elif frame.hd.type == NGHTTP2_RST_STREAM:
+        self.reset_stream = frame.hd.stream_id
     elif frame.hd.type == NGHTTP2_GOAWAY:
         self.state = CONN_LEAVING
         self.graceful = frame.goaway.error_code == <uint32_t> NGHTTP2_NO_ERROR
@@ -202,7 +204,8 @@ cdef int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t e
     elif entry.grpc_status > 1:
         reason = REASON_GRPC_STATUS
         status = entry.grpc_status - 1
-    elif error_code != <uint32_t> NGHTTP2_NO_ERROR:
+    elif (error_code != <uint32_t> NGHTTP2_NO_ERROR
+          or (self.reset_stream == stream_id and entry.grpc_status == 0)):
         reason = REASON_STREAM_RESET
         status = status_of_reset(error_code)
     elif entry.http_status > 1:
@@ -284,7 +287,7 @@ cdef int connection_open(Connection *self, int64_t now_ns) noexcept nogil:
     self.open_streams = self.streams_used = 0
     self.stream_limit = 0
     self.settings_seen = self.settings_acked = self.dirty = self.graceful = False
-    self.cached_stream = -1
+    self.cached_stream = self.reset_stream = -1
     self.completed = NONE
     if (connect(self.fd, <sockaddr *> &self.endpoint.address, self.endpoint.address_bytes) < 0
             and errno != EINPROGRESS):
