@@ -30,7 +30,7 @@ BURST = PlanSpec("constant", 2000.0, 1, 10 * MS)
 def request_body(size_bytes: int = 64) -> tuple[bytes, int]:
     """A ModelInferRequest with gRPC's prefix, and where its id is: after the data."""
     request = service_pb2.ModelInferRequest(model_name="identity")
-    request.inputs.add(name="INPUT0", datatype="FP32", shape=[1, size_bytes // 4])
+    request.inputs.add(name="INPUT0", datatype="FP32", shape=[size_bytes // 4])
     request.raw_input_contents.append(bytes(i % 251 for i in range(size_bytes)))
     tail = service_pb2.ModelInferRequest(id="0" * 16).SerializeToString()
     message = request.SerializeToString() + tail
@@ -38,7 +38,7 @@ def request_body(size_bytes: int = 64) -> tuple[bytes, int]:
 
 
 class Load:
-    """An engine against servers; ``with`` closes its control pipe."""
+    """An engine against servers; ``with`` ends it and hangs up."""
 
     def __init__(
         self,
@@ -98,6 +98,7 @@ class Load:
         return self
 
     def __exit__(self, *_: object) -> None:
+        del self.engine
         self.ours.close()
         self.theirs.close()
 
@@ -136,7 +137,7 @@ class Load:
         self.tally.drain(self.segment, self.worker)
         assert how == ends
         mine = rows[self.worker :: self.workers]
-        offsets_ns = np.concatenate([chunk.copy() for chunk in spec.chunks()])
+        offsets_ns = np.concatenate([np.empty(0, np.int64), *spec.chunks()])
         if ends == "done" and (self.segment.cut_ns() >= spec.duration_ns):
             assert (mine["outcome"] != Outcome.NONE).all()
         mine = mine[mine["outcome"] != Outcome.NONE]

@@ -1,14 +1,21 @@
-import numpy as np
 import pytest
 
+from harness._response import request_id
+from harness.journal import read_journal
+from harness.plan import PlanSpec
 from harness.records import Outcome, Reason
-from tests.engine_fixture import BURST, MS, S, Load, endings
+from harness.serve import EmbeddedServer, ServeConfig
+from harness.serve_model import ModelSpec, TensorSpec
+from tests.engine_fixture import MS, Load, endings, request_body
 from tests.http2_peer import (
     CONTINUATION,
     DATA,
+    ENABLE_PUSH,
     END_HEADERS,
     END_STREAM,
     HEADERS,
+    INITIAL_WINDOW_SIZE,
+    MAX_FRAME_SIZE,
     PADDED,
     PING,
     PRIORITY,
@@ -182,3 +189,181 @@ def test_every_answer_gets_its_outcome_twice_in_a_row(on_request, expected):
             assert (rows["t_done_ns"] > rows["t_taken_ns"]).all()
         assert peer.requests == 40
         assert len(peer.connections) == 1
+
+
+BODIES = {
+    "no-bytes-but-the-id": request_body(0),
+    "small": request_body(64),
+    "700-kB": request_body(700_000),
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_requests_arrive_whole_each_with_its_own_id(body):
+    received = []
+
+    def on_request(connection, request):
+        received.append(request.message)
+        connection.answer(request)
+
+    template, id_offset = body
+    with Peer(on_request) as peer, Load(peer.address, body=body) as load:
+        assert load.connect()
+        for prefix in "ws":
+            received.clear()
+            rows = load.run(prefix=prefix)
+            assert endings(rows) == {OK}
+            head, tail = template[5:id_offset], template[id_offset + 16 :]
+            expected = {head + request_id(prefix, slot) + tail for slot in range(len(rows))}
+            assert len(received) == len(rows)
+            assert set(received) == expected
+        assert max(peer.connections[0].data_sizes) <= 16_384
+
+
+@pytest.mark.parametrize("window", [1, 7, 50])
+def test_an_id_cut_by_small_frames_is_patched_all_the_same(window):
+    received = []
+
+    def on_request(connection, request):
+        received.append(request.message)
+        connection.answer(request)
+
+    settings = {INITIAL_WINDOW_SIZE: 0}
+    template, id_offset = request_body(8)
+    with Peer(on_request, settings=settings, window=window) as peer:
+        with Load(peer.address, body=(template, id_offset)) as load:
+            assert load.connect()
+            rows = load.run()
+    assert endings(rows) == {OK}
+    assert set(received) == {
+        template[5:id_offset] + request_id("s", slot) for slot in range(len(rows))
+    }
+    assert max(peer.connections[0].data_sizes) <= window
+
+
+def test_larger_frames_are_used_where_the_server_takes_them():
+    settings = {MAX_FRAME_SIZE: 1 << 22, INITIAL_WINDOW_SIZE: 1 << 22}
+    body = request_body(700_000)
+    with Peer(settings=settings, window=1 << 22) as peer, Load(peer.address, body=body) as load:
+        assert load.connect()
+        assert endings(load.run()) == {OK}
+        assert max(peer.connections[0].data_sizes) == 1 << 18
+
+
+def test_connections_share_the_load():
+    with Peer() as peer, Load(peer.address, lanes=3) as load:
+        assert load.connect()
+        assert load.engine.settled() == [3]
+        for prefix in "ws":
+            assert endings(load.run(prefix=prefix)) == {OK}
+        assert sorted(connection.requests for connection in peer.connections) == [13, 13, 14]
+
+
+@pytest.mark.parametrize("spin", [False, True])
+def test_a_worker_sends_its_share_alone(spin):
+    with Peer() as peer, Load(peer.address, worker=1, workers=3, spin=spin) as load:
+        assert load.connect()
+        for prefix in "ws":
+            rows = load.run(prefix=prefix)
+            assert endings(rows) == {OK}
+            assert rows["slot"].tolist() == list(range(1, 20, 3))
+            assert load.segment.cursor(1) == 20
+            assert load.segment.cursor(0) == 0
+        assert peer.requests == 14
+
+
+def test_an_empty_plan_ends_at_once():
+    with Peer() as peer, Load(peer.address) as load:
+        assert load.connect()
+        rows = load.run(PlanSpec("poisson", 0.001, 1, MS))
+        assert len(rows) == 0
+
+
+def test_the_client_asks_for_what_it_needs():
+    with Peer() as peer, Load(peer.address) as load:
+        assert load.connect()
+        assert endings(load.run()) == {OK}
+        settings = peer.connections[0].client_settings
+        assert settings[ENABLE_PUSH] == 0
+        assert settings[INITIAL_WINDOW_SIZE] == 1 << 24
+
+
+def test_pings_are_answered_and_none_are_sent():
+    def on_request(connection, request):
+        connection.send(PING, 0, 0, b"12345678")
+        connection.answer(request)
+
+    with Peer(on_request) as peer, Load(peer.address) as load:
+        assert load.connect()
+        assert endings(load.run()) == {OK}
+        assert peer.connections[0].pings_answered >= 19
+
+
+def test_the_first_error_is_reported_as_the_server_said_it():
+    def on_request(connection, request):
+        message = f"no. {connection.requests} " + "x" * 90
+        connection.headers(
+            request.stream_id, OPENING | {"grpc-status": "8", "grpc-message": message}, end=True
+        )
+
+    with Peer(on_request) as peer, Load(peer.address) as load:
+        assert load.connect()
+        for first in (1, 21):
+            load.run()
+            (report,) = load.engine.connection_report()
+            assert (report["connects"], report["losses"]) == (1, 0)
+            assert report["first_error_status"] == 8
+            assert report["first_error_message"] == f"no. {first} " + "x" * 90
+
+
+def test_without_errors_nothing_is_reported():
+    with Peer() as peer, Load(peer.address) as load:
+        assert load.connect()
+        load.run()
+        (report,) = load.engine.connection_report()
+        assert report["first_error_status"] is None
+        assert report["first_error_message"] == ""
+
+
+@pytest.mark.parametrize("size_bytes", [64, 700_000])
+def test_the_embedded_server_answers_all_and_its_journal_holds_the_ids(tmp_path, size_bytes):
+    journal = tmp_path / "journal"
+    dims = (size_bytes // 4,)
+    model = ModelSpec(
+        inputs=(TensorSpec("INPUT0", "FP32", dims),), outputs=(TensorSpec("OUTPUT0", "FP32", dims),)
+    )
+    spec = PlanSpec("poisson", 2000.0 if size_bytes < 1000 else 100.0, 3, 200 * MS)
+    with EmbeddedServer(ServeConfig(model=model, journal=str(journal))) as server:
+        host, port = server.url.split(":")
+        body = request_body(size_bytes)
+        with Load((host, int(port)), body=body, limit_bytes=1 << 22) as load:
+            assert load.connect()
+            for prefix in "ws":
+                rows = load.run(spec, prefix)
+                assert endings(rows) == {OK}
+                assert (rows["response_bytes"] > size_bytes).all()
+        slots = spec.facts().slots
+        ids = read_journal(journal)["id"].tolist()
+    assert sorted(ids) == sorted(request_id(p, slot) for p in "ws" for slot in range(slots))
+
+
+@pytest.mark.parametrize("script", ["0s: goaway", "0s: error=UNAVAILABLE", "0s: reset"])
+def test_the_embedded_servers_scripts(script):
+    spec = PlanSpec("constant", 1000.0, 1, 100 * MS)
+    with EmbeddedServer(ServeConfig(script=script)) as server:
+        host, port = server.url.split(":")
+        with Load((host, int(port))) as load:
+            assert load.connect()
+            for prefix in "ws":
+                rows = load.run(spec, prefix)
+                if script.endswith("goaway"):
+                    assert endings(rows) == {OK}
+                else:
+                    assert (rows["outcome"] == Outcome.ERROR).any()
+                    assert set(rows["status"][rows["outcome"] == Outcome.ERROR]) == {14}
+
+
+def test_values_that_do_not_fit():
+    with Peer() as peer:
+        with pytest.raises(ValueError, match="id must lie within the body"):
+            Load(peer.address, body=(b"\0" * 20, 5))
