@@ -2,12 +2,12 @@
 
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from harness._connection cimport (
-    CONN_CLOSED, CONN_CONNECTING, CONN_LEAVING, CONN_READY, CONN_SETTLING, Connection, Endpoint,
-    Template, connection_event, connection_flush, connection_free, connection_has_credit,
-    connection_init, connection_lose, connection_open, connection_reset, connection_submit,
+    CONN_CLOSED, CONN_LEAVING, CONN_READY, Connection, Endpoint, Template, connection_event,
+    connection_flush, connection_free, connection_has_credit, connection_init, connection_lose,
+    connection_open, connection_reset, connection_submit,
 )
 from harness._ledger cimport (
     Ledger, LedgerState, ledger_abandon, ledger_expire_next, ledger_finish, ledger_hand,
@@ -15,14 +15,11 @@ from harness._ledger cimport (
     ledger_wait,
 )
 from harness._plan cimport Plan
-from harness._shm cimport (
-    ENTRY_EXPIRED, NONE, OUTCOME_ERROR, REASON_NO_CONNECTION, RunPage,
-)
+from harness._shm cimport ENTRY_EXPIRED, NONE, OUTCOME_ERROR, REASON_NO_CONNECTION, RunPage
 from harness.includes.atomics cimport load_acquire, load_acquire_i64, store_release
 from harness.includes.linux cimport (
-    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN, MSG_DONTWAIT, PR_SET_TIMERSLACK, clock_ns, close,
-    cpu_relax, epoll_create1, epoll_ctl, epoll_event, epoll_wait_ns, prctl1, recv,
-    sockaddr_storage,
+    EPOLL_CTL_ADD, EPOLLIN, MSG_DONTWAIT, PR_SET_TIMERSLACK, clock_ns, close, epoll_create1,
+    epoll_ctl, epoll_event, epoll_wait_ns, prctl1, recv, sockaddr_storage,
 )
 from harness.includes.nghttp2 cimport (
     NGHTTP2_NV_FLAG_NO_COPY_NAME, NGHTTP2_NV_FLAG_NO_COPY_VALUE, nghttp2_nv,
@@ -166,10 +163,10 @@ cdef class Engine:
         cdef list oversleeps = []
         cdef int64_t start_ns
         cdef epoll_event event
-        cdef int i, epoll_fd
+        cdef int _, epoll_fd
         prctl1(PR_SET_TIMERSLACK, 1)
         epoll_fd = epoll_create1(0)
-        for i in range(20):
+        for _ in range(20):
             start_ns = clock_ns()
             epoll_wait_ns(epoll_fd, &event, 1, 200000)
             oversleeps.append(clock_ns() - start_ns - 200000)
@@ -323,13 +320,13 @@ cdef class Engine:
         cdef LedgerState *books = self.books
         cdef Connection *connection
         cdef bint hope = False
-        cdef int k
+        cdef int _
         cdef uint8_t server
         self.see_verdict(now_ns)
         server = books.active
         if books.page.in_flight[server] >= books.cap:
             return False
-        for k in range(self.lane_count):
+        for _ in range(self.lane_count):
             self.turn += 1
             connection = &self.connections[self.lanes[
                 server * self.lane_count + self.turn % <uint32_t> self.lane_count]]
@@ -433,7 +430,6 @@ cdef class Engine:
         cdef LedgerState *books = self.books
         cdef int64_t now_ns = clock_ns() - self.origin_ns
         cdef int32_t e
-        cdef uint16_t i
         if books.entries_used == 0:
             return 0
         for e in range(books.capacity):

@@ -171,7 +171,12 @@ class Bench:
             phase = Phase(
                 spec,
                 SLOT_PREFIX,
-                Tally(servers, plan.slots, config.duration_ns, requests and requests.rows),
+                Tally(
+                    servers,
+                    plan.slots,
+                    config.duration_ns,
+                    None if requests is None else requests.rows,
+                ),
                 config.drain_timeout_ns,
                 slo_ns,
                 release=requests.release if requests else lambda: None,

@@ -156,8 +156,7 @@ class Coordinator:
         if 0 <= bucket < phase.samples.shape[1]:
             for server in range(self.servers):
                 phase.samples[server, bucket] = sum(
-                    self.segment.in_flight(worker.index, server)[0]
-                    for worker in self.fleet.workers
+                    self.segment.in_flight(worker.index, server)[0] for worker in self.fleet.workers
                 )
 
     def _account_for_dead(self, phase: Phase, worker: WorkerProcess) -> None:

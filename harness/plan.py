@@ -36,7 +36,7 @@ class PlanSpec:
         return Plan(self.dist, self.rate, self.seed, self.duration_ns)
 
     def chunks(self) -> Iterator[NDArray[np.int64]]:
-        """All offsets in order, in arrays of at most 65536; each array is overwritten by the next."""
+        """All offsets in order, 65536 at a time; each array is overwritten by the next."""
         plan = self.open()
         offsets_ns = np.empty(CHUNK, dtype=np.int64)
         while n := plan.fill(offsets_ns):

@@ -13,11 +13,11 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2
 
+from ._response import request_id
 from .address import SocketAddress, parse_address
 from .config import NS_PER_S, BenchConfig
 from .control import CallError, ControlClient
 from .errors import HarnessError, NotStartedError, UsageError
-from ._response import request_id
 from .inputs import PROBE_PREFIX, Payload, build_payload, request_shapes
 from .response import response_fault
 from .signature import Signature

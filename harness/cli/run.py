@@ -1,4 +1,4 @@
-"""What ``bench`` and ``demo`` share: a configuration from options, a run with progress, its text."""
+"""What ``bench`` and ``demo`` share: options to configuration, a run with progress, its text."""
 
 import sys
 from collections.abc import Mapping, Sequence
