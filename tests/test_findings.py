@@ -135,8 +135,15 @@ def test_slo_is_broken_strictly_over_the_limit(violations: int, broken: bool) ->
 
 @pytest.mark.parametrize(
     ("percentile", "slots", "enough"),
-    [(90.0, 100, True), (90.0, 99, False), (99.0, 1000, True), (99.9, 9999, False)]
-    + [(99.9, 10_000, True), (50.0, 20, True), (50.0, 19, False)],
+    [
+        (90.0, 100, True),
+        (90.0, 99, False),
+        (99.0, 1000, True),
+        (99.9, 9999, False),
+        (99.9, 10_000, True),
+        (50.0, 20, True),
+        (50.0, 19, False),
+    ],
 )
 def test_requests_a_percentile_needs(percentile: float, slots: int, enough: bool) -> None:
     run = synthetic_run(rows=False, config={"percentile": percentile})
