@@ -10,10 +10,14 @@ from harness.units import format_latency_ms
 from harness.untrusted import clean_text
 
 WIDTH = 80
-LABEL_CHARS = 11  # VALID, INVALID, violations, findings
+LABEL_CHARS = 11  # as wide as the longest label, "violations"
+CLIENT_CHARS = 8  # lets its usual line fit
 MAX_NAME_CHARS = 24
 MAX_URL_CHARS = 76
 SERVER_CHARS = 20  # the name's column; a longer one has a line of its own
+
+NOT_LIMITING = "NOT\N{NO-BREAK SPACE}LIMITING"
+"""Kept on one line: its halves apart would say the opposite."""
 
 PERCENTILES = ("p50", "p90", "p95", "p99", "p999", "max")
 
@@ -32,7 +36,7 @@ def closing_text(summary: Summary, results: str | None = None) -> str:
     ]
     if results is not None:
         lines.append(_labelled("results", clean_text(results, 4096)))
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ") + "\n"
 
 
 def _header(summary: Summary) -> Iterator[str]:
@@ -174,6 +178,8 @@ def _server_figures(summary: Summary, url: str) -> tuple[object, ...]:
 
 def _findings(summary: Summary) -> Iterator[str]:
     for finding in summary.findings:
+        if finding.code == "slo_broken":  # said at the top
+            continue
         yield from _wrapped("finding", clean_text(finding.text, 600))
 
 
@@ -188,8 +194,8 @@ def _client(summary: Summary) -> Iterator[str]:
     parts.append(f"{client.connections} connection{'s' * (client.connections != 1)} each")
     if client.path_floor_ns is not None:
         parts.append(f"path {client.path_floor_ns / NS_PER_MS:.2f} ms")
-    state = "LIMITING" if client.limiting else "NOT LIMITING"
-    yield from _wrapped("client", f"{', '.join(parts)}: {state}")
+    state = "LIMITING" if client.limiting else NOT_LIMITING
+    yield from _wrapped("client", f"{', '.join(parts)}: {state}", CLIENT_CHARS)
 
 
 def _letter(index: int) -> str:
@@ -219,16 +225,16 @@ def _ranges(cpus: Sequence[int]) -> str:
     return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in spans)
 
 
-def _labelled(label: str, text: str) -> str:
-    return f"{label:<{LABEL_CHARS}}{text}"
+def _labelled(label: str, text: str, indent: int = LABEL_CHARS) -> str:
+    return f"{label:<{indent}}{text}"
 
 
-def _wrapped(label: str, text: str) -> list[str]:
+def _wrapped(label: str, text: str, indent: int = LABEL_CHARS) -> list[str]:
     """The text behind the label, on as many lines as it needs."""
     return textwrap.wrap(
         text,
         WIDTH,
-        initial_indent=_labelled(label, ""),
-        subsequent_indent=_labelled("", ""),
+        initial_indent=_labelled(label, "", indent),
+        subsequent_indent=" " * indent,
         break_on_hyphens=False,
     )

@@ -164,7 +164,7 @@ def _client_late(run: RunData, found: Totals) -> Iterator[InvalidReason]:
         yield InvalidReason(
             code="client_late_slots",
             text=f"the client came late to {late} of {found.scheduled} slots"
-            f" ({found.dropped_client} of them dropped), more than {CLIENT_LATE_LIMIT:.0%}",
+            f" ({found.dropped_client} of them dropped), more than {100 * CLIENT_LATE_LIMIT:g} %",
             advice=advice,
         )
 
@@ -262,7 +262,7 @@ def _errors(run: RunData) -> Iterator[Finding]:
             why = ", ".join(
                 f"{count} {name.replace('_', ' ')}"
                 for name, count in failure_reasons(run.tally, index).items()
-                if name not in ("backpressure", "client")
+                if name not in ("grpc_status", "backpressure", "client")
             )
             yield Finding(
                 code="errors",

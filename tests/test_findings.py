@@ -8,9 +8,9 @@ import pytest
 from synthetic import synthetic_run
 
 from harness.books import Imbalance, check_books
-from harness.config import NS_PER_MS, NS_PER_S
+from harness.config import NS_PER_S
 from harness.findings import Verdict, exit_code, judge
-from harness.records import Outcome
+from harness.records import Outcome, Reason
 from harness.rundata import RunData
 from harness.server_stats import ModelCounts, Snapshot
 
@@ -135,8 +135,15 @@ def test_slo_is_broken_strictly_over_the_limit(violations: int, broken: bool) ->
 
 @pytest.mark.parametrize(
     ("percentile", "slots", "enough"),
-    [(90.0, 100, True), (90.0, 99, False), (99.0, 1000, True), (99.9, 9999, False)]
-    + [(99.9, 10_000, True), (50.0, 20, True), (50.0, 19, False)],
+    [
+        (90.0, 100, True),
+        (90.0, 99, False),
+        (99.0, 1000, True),
+        (99.9, 9999, False),
+        (99.9, 10_000, True),
+        (50.0, 20, True),
+        (50.0, 19, False),
+    ],
 )
 def test_requests_a_percentile_needs(percentile: float, slots: int, enough: bool) -> None:
     run = synthetic_run(rows=False, config={"percentile": percentile})
@@ -178,7 +185,13 @@ def test_errors_by_status_and_reason() -> None:
     run = synthetic_run(mix=BROKEN)
     errors = int((run.tally.rows["outcome"] == Outcome.ERROR).sum())
     found = verdict(run).findings[-1]
-    assert found.text == f"gpu1:8001: errors: {errors} UNAVAILABLE ({errors} grpc status)"
+    assert found.text == f"gpu1:8001: errors: {errors} UNAVAILABLE"
+    run.tally.statuses[0] = 0
+    run.tally.statuses[0, [0, 14, 17]] = [2, 3, 1]
+    run.tally.reasons[0] = 0
+    run.tally.reasons[0, [Reason.GRPC_STATUS, Reason.WRONG_ID, Reason.CLIENT]] = [4, 2, 5]
+    found = judge(run, []).findings[-1]
+    assert found.text == "gpu1:8001: errors: 2 NO_STATUS, 3 UNAVAILABLE, 1 OTHER (2 wrong id)"
 
 
 def test_names_from_outside_are_cleaned() -> None:

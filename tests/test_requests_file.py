@@ -157,8 +157,10 @@ def spoil(path: Path, how: str) -> None:
 
 @pytest.mark.parametrize(
     "how",
-    ["cut short", "too long", "text", "empty", "other layout", "two dimensions", "pickle"]
-    + ["archive", "huge", "bad header", "pipe", "absent"],
+    [
+        *("cut short", "too long", "text", "empty", "other layout", "two dimensions", "pickle"),
+        *("archive", "huge", "bad header", "pipe", "absent"),
+    ],
 )
 def test_what_is_no_requests_file_is_told_in_one_line(tmp_path: Path, how: str) -> None:
     path = good_file(tmp_path)

@@ -252,7 +252,7 @@ def test_a_failing_rename_leaves_no_temporary_file(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "requests.npy").mkdir()  # a file cannot replace it
-    with pytest.raises(ResultsError, match="cannot write requests.npy"):
+    with pytest.raises(ResultsError, match=r"cannot write requests\.npy"):
         write(out, run, force=True)
     assert [entry.name for entry in out.iterdir()] == ["requests.npy"]
 

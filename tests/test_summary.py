@@ -21,17 +21,18 @@ from harness.summary import Summary, Switch, build_summary, latencies, load_summ
 LATENCY_KEYS = {"mean", "p50", "p90", "p95", "p99", "p999", "max"}
 
 KEYS: dict[str, set[str]] = {
-    "": set(
-        "schema harness_version run_id started_utc argv config host servers plan valid"
-        " invalid_reasons findings totals rate response_ns response_ok_ns service_ns lateness_ns"
-        " send_delay_ns per_server server_stats switches outages workers".split()
-    ),
-    "plan": set("dist rate seed duration_s slots cut_ns hash".split()),
-    "totals": set(
-        "scheduled sent dropped dropped_backpressure dropped_client unsent ok error timeout"
-        " cancelled lost decided in_time violations".split()
-    ),
-    "rate": set("target offered sent ok in_slo".split()),
+    "": {
+        *("schema", "harness_version", "run_id", "started_utc", "argv", "config", "host"),
+        *("servers", "plan", "valid", "invalid_reasons", "findings", "totals", "rate"),
+        *("response_ns", "response_ok_ns", "service_ns", "lateness_ns", "send_delay_ns"),
+        *("per_server", "server_stats", "switches", "outages", "workers"),
+    },
+    "plan": {"dist", "rate", "seed", "duration_s", "slots", "cut_ns", "hash"},
+    "totals": {
+        *("scheduled", "sent", "dropped", "dropped_backpressure", "dropped_client", "unsent"),
+        *("ok", "error", "timeout", "cancelled", "lost", "decided", "in_time", "violations"),
+    },
+    "rate": {"target", "offered", "sent", "ok", "in_slo"},
     **{
         f"{name}_ns": LATENCY_KEYS
         for name in ("response", "response_ok", "service", "lateness", "send_delay")
