@@ -6,7 +6,7 @@ from libc.string cimport memcpy
 
 from harness._connection cimport (
     CONN_CLOSED, CONN_LEAVING, CONN_READY, Connection, Endpoint, Template, connection_event,
-    connection_flush, connection_free, connection_has_credit, connection_init, connection_lose,
+    connection_close, connection_flush, connection_free, connection_has_credit, connection_init, connection_lose,
     connection_open, connection_reset, connection_submit,
 )
 from harness._ledger cimport (
@@ -247,14 +247,10 @@ cdef class Engine:
         while True:
             turn_ns = now_ns
             self.see_verdict(now_ns)
-            # The clock was read before the cut: what is due by it was due before the cut was set.
+            # The clock is read before the cut: a slot due by then was due before the cut was set.
             cut_ns = load_acquire_i64(&self.run_page.cut_ns)
-            end_ns = min(plan.duration_ns, cut_ns) + drain_ns
             if next_ns > cut_ns:
                 next_ns = -1
-            if load_acquire(&self.run_page.cancel):
-                how = PHASE_CANCELLED
-                break
             burst = 0
             while 0 <= next_ns <= now_ns and burst < BURST:
                 e = ledger_take(books, plan.index, next_ns, now_ns)
@@ -262,10 +258,12 @@ cdef class Engine:
                     if books.waiting_first != NONE or not self.offer(e, now_ns):
                         ledger_wait(books, e)
                 next_ns = plan.next_share_ns(self.worker, self.workers)
-                if next_ns > cut_ns:
-                    next_ns = -1
                 burst += 1
                 now_ns = clock_ns() - self.origin_ns
+                cut_ns = load_acquire_i64(&self.run_page.cut_ns)
+                if next_ns > cut_ns:
+                    next_ns = -1
+            end_ns = min(plan.duration_ns, cut_ns) + drain_ns
             books.next_sched_ns = next_ns if next_ns >= 0 else INT64_MAX
             self.hand_waiting(now_ns)
             self.flush(now_ns)
@@ -280,6 +278,10 @@ cdef class Engine:
                 self.mend(now_ns)
             ledger_publish(books, now_ns)
             if next_ns < 0 and books.live_first == NONE:
+                break
+            # Slots up to the cut are taken first: each must be in the books.
+            if next_ns < 0 and load_acquire(&self.run_page.cancel):
+                how = PHASE_CANCELLED
                 break
             if now_ns >= end_ns:
                 break
@@ -414,7 +416,7 @@ cdef class Engine:
             connection = &self.connections[i]
             if connection.state == CONN_LEAVING:
                 if connection.open_streams == 0:
-                    connection_lose(connection, now_ns)
+                    connection_close(connection, now_ns)
                 self.broken = True
         return 0
 

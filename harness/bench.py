@@ -22,7 +22,7 @@ from harness.config import BenchConfig
 from harness.control import ControlClient
 from harness.coordinator import Coordinator, Phase
 from harness.cpus import CpuPlan, plan_cpus
-from harness.errors import InterruptedRunError, NotStartedError
+from harness.errors import InterruptedRunError, NotStartedError, ResultsError
 from harness.findings import Verdict, exit_code, judge
 from harness.fleet import Fleet
 from harness.headers import check_headers
@@ -31,7 +31,7 @@ from harness.inputs import SLOT_PREFIX, WARMUP_PREFIX
 from harness.plan import PlanFacts, PlanSpec
 from harness.preflight import Preflight, preflight
 from harness.progress import Progress
-from harness.results import ResultsDir, prepare
+from harness.results import ResultsDir, check_space, prepare
 from harness.rundata import RunData, WorkerReport
 from harness.serve import EmbeddedServer, ServeConfig
 from harness.serve_model import ModelSpec
@@ -39,8 +39,11 @@ from harness.server_stats import Snapshot
 from harness.signals import Interrupts, interrupts_to
 from harness.summary import Summary, build_summary
 from harness.totals import totals
+from harness.units import format_count
 
 EMBEDDED_SERVERS = 2
+MANY_SLOTS = 100_000_000
+"""Walking a plan takes about 15 s a thousand million slots."""
 CONNECT_NS = 3_000_000_000
 WARMUP_DRAIN_NS = 2_000_000_000
 WAITING_ENTRIES = 32_768
@@ -67,7 +70,7 @@ class Result:
 class Bench:
     """``Bench(config).run()`` sends one plan and accounts for every slot of it.
 
-    ``on_progress`` is called once a second. ``argv`` is what results name as the command.
+    ``on_progress`` is called once a second, ``on_note`` with what a person may wonder about. ``argv`` is what results name as the command.
     """
 
     def __init__(
@@ -75,10 +78,12 @@ class Bench:
         config: BenchConfig,
         *,
         on_progress: Callable[[Progress], None] = lambda progress: None,
+        on_note: Callable[[str], None] = lambda text: None,
         argv: Sequence[str] = (),
     ) -> None:
         self.config = config
         self.on_progress = on_progress
+        self.on_note = on_note
         self.argv = list(argv)
 
     def run(self) -> Result:
@@ -97,9 +102,14 @@ class Bench:
             config.spin,
             config.max_inflight,
         )
+        check_space(config, spec.expected_slots)
+        if spec.expected_slots > MANY_SLOTS:
+            self.on_note(f"walking a plan of about {format_count(spec.expected_slots)} slots")
         plan = spec.facts()
         with contextlib.ExitStack() as stack:
             stack.enter_context(_pinned(cpus.coordinator_cpus))
+            if not config.urls:
+                self.on_note(f"no -u given: starting {EMBEDDED_SERVERS} embedded servers")
             config = stack.enter_context(_with_servers(config))
             checked = preflight(config)
             directory = prepare(config, plan.slots)
@@ -110,7 +120,11 @@ class Bench:
                 raise
         verdict = judge(run, check_books(run))
         summary = build_summary(run, verdict)
-        directory.write(run, summary)
+        try:
+            directory.write(run, summary)
+        except ResultsError as error:
+            error.exit_code = exit_code(run, verdict, config, results_failed=True)
+            raise
         return Result(summary, verdict, directory.path, exit_code(run, verdict, config))
 
     def _load(

@@ -22,6 +22,8 @@ DRAIN_EVERY_S = 0.005
 LEAD_NS = 30_000_000
 """From the word to start to slot 0: the workers have to hear it."""
 HUNG_NS = 5_000_000_000
+CUT_LEAD_NS = 50_000_000
+"""The cut lies this far ahead, so that no worker has passed it when it is set."""
 OVERTIME_NS = 500_000_000
 """After the end of the drain a worker that has not ended is killed."""
 RELEASE_EVERY_S = 0.5
@@ -113,7 +115,8 @@ class Coordinator:
 
     def _cut(self, phase: Phase, now_ns: int, *, give_up: bool) -> None:
         if phase.cut_ns is None:
-            phase.cut_ns = min(max(now_ns, 0), phase.spec.duration_ns)
+            now_ns = time.monotonic_ns() - phase.origin_ns
+            phase.cut_ns = min(max(now_ns, 0) + CUT_LEAD_NS, phase.spec.duration_ns)
             self.segment.cut(phase.cut_ns)
             phase.events.append({"t_ns": now_ns, "event": "cut"})
         if give_up:

@@ -31,6 +31,11 @@ class PlanSpec:
     seed: int
     duration_ns: int
 
+    @property
+    def expected_slots(self) -> int:
+        """About how many slots there will be, without walking the plan."""
+        return round(self.rate * self.duration_ns / 1e9)
+
     def open(self) -> Plan:
         """A walk from slot 0."""
         return Plan(self.dist, self.rate, self.seed, self.duration_ns)

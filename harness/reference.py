@@ -110,9 +110,6 @@ class ReferenceEngine:
             ledger.set_active(active)
             cut_ns = segment.cut_ns()
             end_ns = min(plan.duration_ns, cut_ns) + drain_ns
-            if segment.cancelled():
-                how = "cancelled"
-                break
             while upcoming is not None and upcoming[1] <= min(now_ns, cut_ns):
                 entry = ledger.take(*upcoming, now_ns)
                 if entry is not None and (
@@ -121,6 +118,7 @@ class ReferenceEngine:
                     ledger.wait(entry)
                 upcoming = plan.next_share(self.worker, self.workers)
                 now_ns = time.monotonic_ns() - origin_ns
+                cut_ns = segment.cut_ns()
             if upcoming is not None and upcoming[1] > cut_ns:
                 upcoming = None
             while ledger.waiting and ledger.has_room(active):
@@ -133,6 +131,9 @@ class ReferenceEngine:
                     self.calls[entry].cancel()
             ledger.publish(now_ns, None if upcoming is None else upcoming[1])
             if (upcoming is None and ledger.live == 0) or now_ns >= end_ns:
+                break
+            if upcoming is None and segment.cancelled():
+                how = "cancelled"
                 break
             planned_ns = min(end_ns, now_ns + TURN_NS, ledger.next_deadline_ns())
             if upcoming is not None:

@@ -16,7 +16,6 @@ from harness import summary as summary_file
 from harness.config import BenchConfig
 from harness.errors import ResultsError, UsageError
 from harness.limits import check_disk, disk_needed_bytes, keeps_records
-from harness.plan import PlanSpec
 from harness.redaction import Redactor
 from harness.requests_file import PRIVATE_FILE, RequestsFile
 from harness.rundata import RunData
@@ -33,23 +32,23 @@ MAX_MODEL_CHARS = 80
 MAX_SAME_SECOND = 1000
 
 
-def prepare(config: BenchConfig, slots: int | None = None) -> "ResultsDir":
+def check_space(config: BenchConfig, slots: int) -> None:
+    """Raises NotStartedError if the disk is too small for the results of ``slots`` slots."""
+    place = Path(config.out or "runs").absolute()
+    while not place.is_dir() and place != place.parent:
+        place = place.parent
+    needed = disk_needed_bytes(slots, config.duration_ns, max(2, len(config.urls)), config.records)
+    check_disk(needed, shutil.disk_usage(place).free, clean_text(str(place)))
+
+
+def prepare(config: BenchConfig, slots: int) -> "ResultsDir":
     """Make the directory, before any load.
 
-    ``slots`` of the plan; None: they are counted. Raises UsageError if the directory is there
-    already (without ``force``) or cannot be made, NotStartedError if the disk is too small.
+    Raises UsageError if it is there already (without ``force``) or cannot be made, NotStartedError
+    if the disk is too small for ``slots`` slots.
     """
-    if slots is None:
-        spec = PlanSpec(config.dist, config.rate, config.seed, config.duration_ns)
-        slots = spec.facts().slots
-    directory = _make(config)
-    needed = disk_needed_bytes(slots, config.duration_ns, max(2, len(config.urls)), config.records)
-    try:
-        check_disk(needed, shutil.disk_usage(directory.path).free, clean_text(str(directory.path)))
-    except BaseException:
-        directory.discard()
-        raise
-    return directory
+    check_space(config, slots)
+    return _make(config)
 
 
 class ResultsDir:

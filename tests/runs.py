@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -90,10 +90,24 @@ def running(out: Path, *arguments: str) -> Iterator[Run]:
             run.process.communicate()
 
 
-def bench(out: Path, *arguments: str, timeout_s: float = 60.0) -> Run:
-    """One whole run."""
+def alive(process: psutil.Process) -> bool:
+    """Whether it still runs; an orphan that nobody has reaped yet does not."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def bench(
+    out: Path,
+    *arguments: str,
+    timeout_s: float = 60.0,
+    while_running: Callable[[Run], object] = lambda run: None,
+) -> Run:
+    """One whole run; ``while_running`` is called once it has started."""
     with running(out, *arguments) as run:
-        run.process_code = run.finish(timeout_s)  # type: ignore[attr-defined]
+        while_running(run)
+        run.finish(timeout_s)
     return run
 
 

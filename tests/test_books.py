@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import Spec, overdue_records, synthetic_run
+from tests.synthetic import Spec, overdue_records, synthetic_run
 
 from harness.books import check_books
 from harness.config import NS_PER_MS, NS_PER_S

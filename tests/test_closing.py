@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from synthetic import synthetic_run
+from tests.synthetic import synthetic_run
 
 from harness.books import check_books
 from harness.closing import WIDTH, closing_text

@@ -12,7 +12,7 @@ import pytest
 
 from harness.records import Decision, Flag, Outcome
 from harness.serve import EmbeddedServer, ServeConfig
-from tests.runs import balanced, bench, running
+from tests.runs import alive, balanced, bench, running
 
 BASE = ("-m", "identity", "--dist", "poisson", "--warmup", "0s", "--spin", "never")
 
@@ -64,7 +64,7 @@ def test_killed_coordinator_leaves_nothing(
         assert len(workers) == 2
         run.process.kill()
         run.finish()
-    wait_until(lambda: not any(one.is_running() for one in workers), 1.0, "workers are gone")
+    wait_until(lambda: not any(map(alive, workers)), 1.0, "workers are gone")
     assert not {name for name in set(os.listdir("/dev/shm")) - names if "harness" in name}
 
 
@@ -172,6 +172,6 @@ def test_embedded_servers_of_a_killed_run_go_with_it(
         assert len(children) == 3
         run.process.kill()
         run.finish()
-    wait_until(lambda: not any(one.is_running() for one in children), 2.0, "children are gone")
+    wait_until(lambda: not any(map(alive, children)), 2.0, "children are gone")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic import synthetic_run
+from tests.synthetic import synthetic_run
 
 from harness.books import Imbalance, check_books
 from harness.config import NS_PER_S

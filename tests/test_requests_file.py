@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import Spec, make_records, synthetic_run
+from tests.synthetic import Spec, make_records, synthetic_run
 
 from harness.errors import NotStartedError, UsageError
 from harness.records import RECORD, Outcome

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic import synthetic_run
+from tests.synthetic import synthetic_run
 from test_summary import secret_run
 
 from harness import results
@@ -197,7 +197,7 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from synthetic import synthetic_run
+from tests.synthetic import synthetic_run
 from test_results import write
 from harness.errors import HarnessError
 run = synthetic_run(seed=2)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import SecretStr
-from synthetic import synthetic_run
+from tests.synthetic import synthetic_run
 
 from harness._histogram import Histogram
 from harness.books import check_books

@@ -1,6 +1,6 @@
 """Totals add up, for a run and for each server."""
 
-from synthetic import synthetic_run
+from tests.synthetic import synthetic_run
 
 from harness.records import Decision, Outcome
 from harness.totals import totals

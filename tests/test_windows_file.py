@@ -3,7 +3,7 @@
 import csv
 import io
 
-from synthetic import synthetic_run
+from tests.synthetic import synthetic_run
 
 from harness.config import NS_PER_S
 from harness.records import Outcome

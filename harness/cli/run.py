@@ -51,6 +51,6 @@ def run_with_progress(config: BenchConfig, argv: Sequence[str]) -> Result:
     """The run; a terminal's progress line is closed whatever happens."""
     line = ProgressLine(sys.stderr)
     try:
-        return Bench(config, on_progress=line, argv=argv).run()
+        return Bench(config, on_progress=line, on_note=line.note, argv=argv).run()
     finally:
         line.close()
