@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.synthetic import synthetic_run
-from test_summary import secret_run
+from tests.test_summary import secret_run
 
 from harness import results
 from harness.books import check_books
