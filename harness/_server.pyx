@@ -3,6 +3,7 @@
 import os
 import socket
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc, realloc
@@ -1260,6 +1261,8 @@ cdef class Server:
                     pass
             except BlockingIOError:
                 pass
+            # Handlers run in Python's own loop, which this one never returns to.
+            PyErr_CheckSignals()
 
     def stop(self):
         self.engine.stopping = True
