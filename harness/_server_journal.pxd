@@ -24,7 +24,7 @@ from harness.includes.linux cimport (
 cdef enum:
     JOURNAL_ID_BYTES = 16
     # A multiple of the record (24) and of pages up to 64 KiB.
-    JOURNAL_CHUNK_BYTES = 3 << 22
+    JOURNAL_CHUNK_BYTES = 3 << 18
 
 cdef struct JournalRecord:
     uint8_t id[JOURNAL_ID_BYTES]
