@@ -1,4 +1,4 @@
-"""The arrival journal's writer: fixed records in a mapped file, kept by the kernel after SIGKILL."""
+"""The journal's writer: fixed records in a mapped file, which outlives a SIGKILL."""
 
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy

@@ -56,8 +56,9 @@ class ServeConfig:
         ):
             if not low <= value <= high:
                 raise UsageError(f"--{name} {value}: not in {low}..{high}")
-        if self.cpu is not None and not 0 <= self.cpu < (os.cpu_count() or 1):
-            raise UsageError(f"--cpu {self.cpu}: this machine has CPUs 0..{(os.cpu_count() or 1) - 1}")
+        last_cpu = (os.cpu_count() or 1) - 1
+        if self.cpu is not None and not 0 <= self.cpu <= last_cpu:
+            raise UsageError(f"--cpu {self.cpu}: this machine has CPUs 0..{last_cpu}")
 
     def argv(self) -> list[str]:
         """The options that parse_arguments reads back to an equal configuration."""
@@ -110,7 +111,7 @@ def serve(config: ServeConfig, listening: Callable[[int], None] | None = None) -
         what = error.filename or f"{config.host}:{config.port}"
         raise NotStartedError(f"cannot serve on {what}: {error.strerror}") from None
     try:
-        with signals_to(server):
+        with SignalsTo(server):
             if listening is not None:
                 listening(server.port)
             server.run()
@@ -150,7 +151,7 @@ def make_server(config: ServeConfig) -> Server:
     return server
 
 
-class signals_to:  # noqa: N801
+class SignalsTo:
     """While entered, SIGINT and SIGTERM stop the server, whose loop runs without the GIL."""
 
     def __init__(self, server: Server) -> None:

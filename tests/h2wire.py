@@ -1,5 +1,6 @@
 """HTTP/2 frames by hand, to see exactly what a server writes."""
 
+import contextlib
 import socket
 import struct
 import time
@@ -49,6 +50,14 @@ def grpc_frame(message: bytes) -> bytes:
     return struct.pack(">BI", 0, len(message)) + message
 
 
+def encode_request(stream: int, message: bytes | None = None) -> bytes:
+    """HEADERS and DATA of one ModelInfer."""
+    body = grpc_frame(infer_message() if message is None else message)
+    return frame(HEADERS, END_HEADERS, stream, request_headers()) + frame(
+        DATA, END_STREAM, stream, body
+    )
+
+
 class Wire:
     """One connection; every read has a deadline."""
 
@@ -69,11 +78,8 @@ class Wire:
     def __exit__(self, *exc: object) -> None:
         self.sock.close()
 
-    def request(self, stream: int, message: bytes | None = None, path: bytes = INFER) -> bytes:
-        body = grpc_frame(infer_message() if message is None else message)
-        return frame(HEADERS, END_HEADERS, stream, request_headers(path)) + frame(
-            DATA, END_STREAM, stream, body
-        )
+    def request(self, stream: int, message: bytes | None = None) -> bytes:
+        return encode_request(stream, message)
 
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)
@@ -91,10 +97,8 @@ class Wire:
         kind, flags, stream = struct.unpack(">BBI", head[3:9])
         got = Frame(kind, flags, stream, head[9:])
         if kind in (SETTINGS, PING) and not flags & ACK:
-            try:
+            with contextlib.suppress(OSError):
                 self.send(frame(kind, ACK, 0, got.payload if kind == PING else b""))
-            except OSError:
-                pass
         return got
 
     def length(self) -> int:

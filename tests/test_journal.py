@@ -17,9 +17,11 @@ def send(url, ids):
         stream = 1
         for start in range(0, len(ids), 500):
             part = ids[start : start + 500]
-            wire.send(b"".join(
-                wire.request(stream + 2 * i, infer_message(name)) for i, name in enumerate(part)
-            ))
+            wire.send(
+                b"".join(
+                    wire.request(stream + 2 * i, infer_message(name)) for i, name in enumerate(part)
+                )
+            )
             stream += 2 * len(part)
             wire.until_end_of(stream - 2)
 

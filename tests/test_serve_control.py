@@ -5,8 +5,15 @@ from harness.serve_control import NOT_FOUND, OK, ControlHandler
 from harness.serve_model import ITEM_BYTES, ModelSpec, TensorSpec
 
 COUNTERS = {
-    "inferences": 12, "executions": 4, "succeeded": 4, "succeeded_ns": 400, "failed": 1,
-    "failed_ns": 7, "queue_ns": 100, "compute_ns": 300, "last_ns": 0,
+    "inferences": 12,
+    "executions": 4,
+    "succeeded": 4,
+    "succeeded_ns": 400,
+    "failed": 1,
+    "failed_ns": 7,
+    "queue_ns": 100,
+    "compute_ns": 300,
+    "last_ns": 0,
 }
 
 

@@ -1,3 +1,4 @@
+import contextlib
 import socket
 import struct
 import time
@@ -7,17 +8,9 @@ from h2wire import GOAWAY, HEADERS, SETTINGS, Wire, frame
 
 from harness.serve import EmbeddedServer, ServeConfig
 
-KNOWN_KINDS = range(10)
-
 
 def served(script, **options):
     return EmbeddedServer(ServeConfig(script=script, **options))
-
-
-def status(frames):
-    """The gRPC status in the last HEADERS: its value is the digits after the name's end."""
-    assert frames[-1].kind == HEADERS
-    return frames[-1].payload
 
 
 def eventually_answers(url, within_s=10.0):
@@ -148,10 +141,8 @@ def test_refuse_lasts_until_the_next_entry():
     with served("50ms: refuse; 600ms: ok") as server, Wire(server.url) as wire:
         start = time.monotonic()
         assert answered(wire, 1)
-        try:
+        with contextlib.suppress(ConnectionResetError):
             wire.until_closed()
-        except ConnectionResetError:
-            pass
         with pytest.raises(ConnectionRefusedError):
             Wire(server.url)
         eventually_answers(server.url)
@@ -176,7 +167,7 @@ def test_garbage_is_no_frame_and_the_connection_ends():
             data += chunk
         noise = wire.received + data
         while len(noise) > 512:  # acknowledged settings may come before it
-            noise = noise[9 + int.from_bytes(noise[:3], "big"):]
+            noise = noise[9 + int.from_bytes(noise[:3], "big") :]
         assert len(noise) == 512
         assert len(set(noise)) > 100
         eventually_answers(server.url)
