@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
+ACTIONS: dict[str, int]
+"""The script's actions by name."""
+
 class Server:
     """KServe v2 over gRPC (h2c, prior knowledge) on one thread; ModelInfer runs without the GIL.
 

@@ -1,7 +1,6 @@
 """The embedded inference server: its configuration, the blocking call, and a child process."""
 
 import argparse
-import contextlib
 import math
 import os
 import select
@@ -9,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
@@ -20,7 +18,7 @@ from harness._server import Server, die_with_parent
 from harness.errors import HarnessError, NotStartedError, UsageError
 from harness.serve_control import ControlHandler
 from harness.serve_model import ITEM_BYTES, ModelSpec, TensorSpec, parse_model
-from harness.serve_script import format_duration, parse_duration_ns, parse_script
+from harness.serve_script import parse_duration_ns, parse_script
 
 Z99 = 2.3263478740408408  # the 99th percentile of a standard normal variable
 
@@ -58,9 +56,9 @@ class ServeConfig:
         ):
             if not low <= value <= high:
                 raise UsageError(f"--{name} {value}: not in {low}..{high}")
-        if self.cpu is not None and self.cpu not in os.sched_getaffinity(0):
-            allowed = ",".join(map(str, sorted(os.sched_getaffinity(0))))
-            raise UsageError(f"--cpu {self.cpu}: not one of the allowed CPUs {allowed}")
+        last_cpu = (os.cpu_count() or 1) - 1
+        if self.cpu is not None and not 0 <= self.cpu <= last_cpu:
+            raise UsageError(f"--cpu {self.cpu}: this machine has CPUs 0..{last_cpu}")
 
     def argv(self) -> list[str]:
         """The options that parse_arguments reads back to an equal configuration."""
@@ -102,15 +100,18 @@ def serve(config: ServeConfig, listening: Callable[[int], None] | None = None) -
         NotStartedError: the port, the journal or the CPU cannot be had.
         HarnessError: the journal or the port was lost while serving.
     """
-    try:
-        if config.cpu is not None:
+    if config.cpu is not None:
+        try:
             os.sched_setaffinity(0, {config.cpu})
+        except OSError as error:
+            raise NotStartedError(f"cannot run on CPU {config.cpu}: {error.strerror}") from None
+    try:
         server = make_server(config)
     except OSError as error:
         what = error.filename or f"{config.host}:{config.port}"
         raise NotStartedError(f"cannot serve on {what}: {error.strerror}") from None
     try:
-        with signals_to(server):
+        with SignalsTo(server):
             if listening is not None:
                 listening(server.port)
             server.run()
@@ -150,7 +151,7 @@ def make_server(config: ServeConfig) -> Server:
     return server
 
 
-class signals_to:  # noqa: N801
+class SignalsTo:
     """While entered, SIGINT and SIGTERM stop the server, whose loop runs without the GIL."""
 
     def __init__(self, server: Server) -> None:
@@ -312,7 +313,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         config, parent = parse_arguments(sys.argv[1:] if argv is None else argv)
         if parent is not None:
             die_with_parent(parent)
-        serve(config, lambda port: print(f"listening {config.host}:{port}", flush=True))
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        serve(config, lambda port: print(f"listening {host}:{port}", flush=True))
     except HarnessError as error:
         print(f"harness serve: {error}", file=sys.stderr)
         return error.exit_code

@@ -144,8 +144,10 @@ class ControlHandler:
             return
         name, version = request.name[:64], request.version[:64]
         text = f"Request for unknown model: '{name}'"
-        raise Refusal(NOT_FOUND, f"{text} version {version} is not found" if version else
-                      f"{text} is not found")
+        raise Refusal(
+            NOT_FOUND,
+            f"{text} version {version} is not found" if version else f"{text} is not found",
+        )
 
 
 def snake(method: str) -> str:

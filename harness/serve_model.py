@@ -95,9 +95,7 @@ def parse_tensor(text: str) -> TensorSpec:
     except ValueError:
         raise UsageError(f"tensor {text!r}: dims {dims_text!r} are not integers") from None
     if len(dims) > MAX_RANK or not all(dim == -1 or 0 < dim <= MAX_DIM for dim in dims):
-        raise UsageError(
-            f"tensor {text!r}: at most {MAX_RANK} dims, each -1 or in 1..{MAX_DIM}"
-        )
+        raise UsageError(f"tensor {text!r}: at most {MAX_RANK} dims, each -1 or in 1..{MAX_DIM}")
     return TensorSpec(name, datatype, dims)
 
 

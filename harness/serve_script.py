@@ -3,11 +3,19 @@
 import math
 import re
 from enum import IntEnum
+from itertools import pairwise
 from typing import NamedTuple
 
 from harness.errors import UsageError
 
-NS_PER_UNIT = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+NS_PER_UNIT = {
+    "ns": 1,
+    "us": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+}
 MAX_DURATION_NS = 365 * 24 * NS_PER_UNIT["h"]
 MAX_PHASES = 1000
 
@@ -52,9 +60,7 @@ class Action(IntEnum):
 
 
 PLAIN_ACTIONS = {
-    action.name.lower(): action
-    for action in Action
-    if action not in (Action.LATENCY, Action.ERROR)
+    action.name.lower(): action for action in Action if action not in (Action.LATENCY, Action.ERROR)
 }
 
 
@@ -144,7 +150,7 @@ def parse_script(text: str) -> tuple[Phase, ...]:
     phases = tuple(parse_entry(entry) for entry in text.split(";") if entry.strip())
     if len(phases) > MAX_PHASES:
         raise UsageError(f"script has {len(phases)} entries; {MAX_PHASES} at most")
-    for earlier, later in zip(phases, phases[1:], strict=False):
+    for earlier, later in pairwise(phases):
         if later.at_ns < earlier.at_ns:
             raise UsageError(
                 f"script times go back: {later.action.name.lower()} at "
