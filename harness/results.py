@@ -35,7 +35,7 @@ MAX_SAME_SECOND = 1000
 def check_space(config: BenchConfig, slots: int) -> None:
     """Raises NotStartedError if the disk is too small for the results of ``slots`` slots."""
     place = Path(config.out or "runs").absolute()
-    while not place.is_dir() and place != place.parent:
+    while not os.path.isdir(place) and place != place.parent:
         place = place.parent
     needed = disk_needed_bytes(slots, config.duration_ns, max(2, len(config.urls)), config.records)
     check_disk(needed, shutil.disk_usage(place).free, clean_text(str(place)))
