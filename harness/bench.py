@@ -342,6 +342,7 @@ class Bench:
             events=phase.events,
             host={**host_facts(), "cpu_plan": cpus.reason},
             started_utc=started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            origin_ns=phase.origin_ns,
             run_id=secrets.token_hex(8),
             argv=self.argv,
             interrupted_by=interrupts.first,

@@ -48,6 +48,7 @@ class RunData:
     events: list[dict[str, Any]]  # in order; keys "t_ns" and "event" at least
     host: dict[str, Any]
     started_utc: str  # ISO 8601
+    origin_ns: int  # CLOCK_MONOTONIC of the run's start, to line up with a server's journal
     run_id: str
     argv: list[str]  # redacted
     interrupted_by: str | None  # "SIGINT", "SIGTERM"

@@ -184,6 +184,7 @@ class Summary(_Part):
     harness_version: str
     run_id: str
     started_utc: str
+    origin_ns: int = 0
     argv: list[str]
     config: dict[str, Any]
     limits: Limits
@@ -238,6 +239,7 @@ def build_summary(run: RunData, verdict: Verdict) -> Summary:
             "harness_version": harness.__version__,
             "run_id": run.run_id,
             "started_utc": run.started_utc,
+            "origin_ns": run.origin_ns,
             "config": redactor.config(),
             "limits": {
                 "timeout_ns": run.config.timeout_ns,

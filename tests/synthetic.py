@@ -70,6 +70,7 @@ def synthetic_run(spec: Spec | None = None, **changes: Any) -> RunData:
         events=[{"t_ns": 0, "event": "start"}, {"t_ns": config.duration_ns, "event": "end"}],
         host={"cpu_model": "none", "cpus_allowed": [0, 1]},
         started_utc="2026-01-02T03:04:05.678Z",
+        origin_ns=1_000_000_000,
         run_id="0123456789abcdef",
         argv=["harness", "bench"],
         interrupted_by=None if spec.cut_ns is None else "SIGINT",
