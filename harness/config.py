@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
@@ -33,7 +33,7 @@ class BenchConfig(BaseModel):
     transport: Literal["native", "tritonclient"] = "native"
 
     dist: Literal["constant", "poisson"] = "constant"
-    rate: float = Field(default=100.0, gt=0)  # requests/s
+    rate: float = Field(default=100.0, ge=1e-6, le=1e9)  # requests/s
     duration_ns: int = Field(default=30 * NS_PER_S, gt=0)
     seed: int = Field(default=1, ge=0)
     warmup_ns: int = Field(default=2 * NS_PER_S, ge=0)
@@ -62,6 +62,14 @@ class BenchConfig(BaseModel):
     allow_invalid: bool = False
     fail_on_violation: bool = False
     percentile: float | None = Field(default=None, gt=0, lt=100)
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> "BenchConfig":
+        if self.slo is not None and self.timeout_ns < self.slo.threshold_ns:
+            raise ValueError("--timeout must not be shorter than the SLO's threshold")
+        if self.lag_ns > self.timeout_ns:
+            raise ValueError("--max-lag must not be longer than --timeout")
+        return self
 
     @property
     def timeout_ns(self) -> int:

@@ -29,3 +29,11 @@ class ResultsError(HarnessError):
     """Results could not be written."""
 
     exit_code = 5
+
+
+class InterruptedRunError(HarnessError):
+    """A signal came before slot 0: nothing was measured."""
+
+    def __init__(self, signal_name: str) -> None:
+        super().__init__(f"interrupted by {signal_name} before the first slot; nothing measured")
+        self.exit_code = 143 if signal_name == "SIGTERM" else 130

@@ -1,0 +1,54 @@
+"""The worker's hot loop: slots to requests, answers to records, without the GIL."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from harness._ledger import Ledger
+from harness._plan import Plan
+
+PHASE_ENDS: Final[tuple[str, ...]]
+
+class Engine:
+    """The native transport of one worker: nghttp2 over epoll.
+
+    ``body`` is the gRPC message of every request with its 5-byte prefix; the 16 bytes at
+    ``id_offset`` become the slot's id. ``endpoints``: for each server its struct sockaddr and the
+    header fields to send. ``lanes``: connections per server. Raises ValueError, OSError or
+    MemoryError when it cannot be set up.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        worker: int,
+        workers: int,
+        *,
+        control_fd: int,
+        body: bytes,
+        id_offset: int,
+        outputs: int,
+        response_limit_bytes: int,
+        response_bytes: int,
+        endpoints: Sequence[tuple[bytes, Sequence[tuple[bytes, bytes]]]],
+        lanes: int,
+        spin: bool,
+        cancel_expired: bool,
+    ) -> None: ...
+    def calibrate(self) -> int:
+        """Measure how much earlier than a deadline to wake (ns, 20 to 150 us)."""
+
+    def connect(self, patience_ns: int) -> bool:
+        """Open every connection; True once all are settled, False when patience ends."""
+
+    def settled(self) -> list[int]:
+        """Per server: connections that are ready."""
+
+    def connection_report(self) -> list[dict[str, Any]]:
+        """Per server: connects, losses, and the first error answer's status and message."""
+
+    def run(self, plan: Plan, prefix: str, origin_ns: int, drain_ns: int) -> str:
+        """Send one plan; returns one of PHASE_ENDS.
+
+        ``origin_ns`` is the CLOCK_MONOTONIC time of its start. Answers are waited for until
+        ``drain_ns`` after its end or cut.
+        """

@@ -1,0 +1,87 @@
+"""A worker's side of the books: every slot it takes, until its final record is pushed."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness._shm import Segment
+
+class Ledger:
+    """The in-flight table, waiting queue and ring of one worker; times in ns since the run's start.
+
+    ``slo_ns`` is T (None: no slot is ever slow), ``timeout_ns`` the deadline from t_taken,
+    ``lag_ns`` how late a slot may be handed, ``cap`` this worker's share of each server's cap.
+    The native transport uses the same steps in C. Raises ValueError for values that do not fit.
+    """
+
+    def __init__(
+        self,
+        segment: Segment,
+        worker: int,
+        *,
+        servers: int,
+        slo_ns: int | None,
+        timeout_ns: int,
+        lag_ns: int,
+        cap: int,
+    ) -> None: ...
+    def begin(self) -> None:
+        """Forget everything; the segment must have been reset."""
+
+    def take(self, slot: int, t_sched_ns: int, t_taken_ns: int) -> int | None:
+        """Come to a slot. Returns its entry, or None if it was dropped and booked at once."""
+
+    def wait(self, e: int) -> None:
+        """Queue a taken slot that cannot be handed yet."""
+
+    def next_waiting(self) -> int | None:
+        """Take the longest-waiting slot out of the queue."""
+
+    def has_room(self, server: int) -> bool:
+        """Whether the in-flight cap of the server leaves room."""
+
+    def hand(self, e: int, server: int, epoch: int) -> None:
+        """The server is picked; from here on it owns the slot."""
+
+    def slot(self, e: int) -> int: ...
+    def server(self, e: int) -> int: ...
+    def received(self, e: int, response_bytes: int) -> None: ...
+    def finish(self, e: int, outcome: int, reason: int, status: int, t_done_ns: int) -> None:
+        """A handed slot's stream has ended; after its deadline this only frees the entry."""
+
+    def tick(self, now_ns: int) -> None:
+        """Drop what waited too long, then judge what is overdue."""
+
+    def expire_next(self, now_ns: int) -> int | None:
+        """Book one slot whose deadline has passed as timeout; its entry stays until finish."""
+
+    def abandon(self, now_ns: int) -> None:
+        """The drain is over: waiting slots are dropped, handed ones cancelled."""
+
+    def next_deadline_ns(self) -> int:
+        """When tick or expire_next next has something to do; 2^63 - 1: never."""
+
+    def publish(self, now_ns: int, next_sched_ns: int | None) -> None:
+        """Heartbeat and watermark; ``next_sched_ns`` is t_sched of the first slot not taken."""
+
+    def set_active(self, server: int) -> None:
+        """The server that slots never handed are charged to."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether slots are queued."""
+
+    @property
+    def live(self) -> int:
+        """Entries without a final record."""
+
+    @property
+    def entries_used(self) -> int:
+        """Entries not free, those past their deadline included."""
+
+def orphans(
+    segment: Segment, worker: int, t_dead_ns: int, slo_ns: int | None
+) -> tuple[NDArray[np.void], int]:
+    """What a dead worker left: records to be made, and the plan index it had not come to.
+
+    Handed slots are ``lost``, waiting ones ``unsent``; what the ring holds already is left out.
+    """

@@ -1,0 +1,73 @@
+"""The shared segment of one run: anonymous, sealed, populated, passed by descriptor."""
+
+from typing import Final
+
+RECORD_BYTES: Final[int]
+ENTRY_BYTES: Final[int]
+MAX_SERVER_COUNT: Final[int]
+NO_CUT_NS: Final[int]
+
+class Segment:
+    """Run page, and for each worker its page, ring and in-flight table.
+
+    ``fd`` < 0 creates the memory (coordinator); otherwise it is mapped (worker).
+    Raises ValueError for sizes that do not fit, OSError without memory.
+    """
+
+    @property
+    def fd(self) -> int: ...
+    @property
+    def workers(self) -> int: ...
+    @property
+    def ring_capacity(self) -> int: ...
+    @property
+    def table_capacity(self) -> int: ...
+    @property
+    def size_bytes(self) -> int: ...
+    def __init__(
+        self, workers: int, ring_capacity: int, table_capacity: int, fd: int = -1
+    ) -> None: ...
+    def close(self) -> None:
+        """Close the descriptor; the mapping stays until the object goes."""
+
+    def reset(self) -> None:
+        """Back to the state before the first slot. No worker may be running."""
+
+    def set_verdict(self, epoch: int, active: int) -> None:
+        """Publish the active server; one store."""
+
+    def cut(self, cut_ns: int) -> None:
+        """No slot later than ``cut_ns`` is taken from now on."""
+
+    def cancel(self) -> None:
+        """Everything in flight is given up now."""
+
+    def verdict(self) -> tuple[int, int]:
+        """The verdict's epoch and active server."""
+
+    def cut_ns(self) -> int: ...
+    def cancelled(self) -> bool: ...
+    def see(self, worker: int, epoch: int, now_ns: int) -> None:
+        """A worker has seen the verdict of this epoch."""
+
+    def turned(self, worker: int, gap_ns: int) -> None:
+        """A worker has turned its loop, ``gap_ns`` later than planned."""
+
+    def heartbeat_ns(self, worker: int) -> int: ...
+    def watermark_ns(self, worker: int) -> int:
+        """The worker's slots before this are all decided and pushed."""
+
+    def cursor(self, worker: int) -> int:
+        """Plan index of the worker's first slot not taken."""
+
+    def seen(self, worker: int) -> tuple[int, int]:
+        """The last verdict epoch the worker saw, and when (ns)."""
+
+    def pushed(self, worker: int) -> int: ...
+    def popped(self, worker: int) -> int: ...
+    def overflowed(self, worker: int) -> int: ...
+    def loop(self, worker: int) -> tuple[int, int]:
+        """Loop turns so far, and the longest gap between two (ns)."""
+
+    def in_flight(self, worker: int, server: int) -> tuple[int, int]:
+        """Requests in flight now, and the most so far."""

@@ -1,0 +1,188 @@
+"""``harness bench``: its options, and nothing it does."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+DEFAULT_MODEL = "identity"
+
+# Sections of --help.
+LOAD, SLO, REQUEST, CLIENT, RESULTS = "Load", "SLO", "Request", "Client", "Results"
+
+
+def option(*names: str, help: str, panel: str, metavar: str | None = None) -> object:
+    """A typer option with its section of --help."""
+    return typer.Option(*names, help=help, rich_help_panel=panel, metavar=metavar)
+
+
+def bench(
+    model: Annotated[str | None, option("-m", "--model", help="Model name.", panel=REQUEST)] = None,
+    url: Annotated[
+        list[str] | None,
+        option(
+            "-u",
+            "--url",
+            help="Server, repeatable: the first is active, the others stand by. Without it two"
+            " embedded servers are started for the run.",
+            panel=REQUEST,
+            metavar="HOST:PORT",
+        ),
+    ] = None,
+    model_version: Annotated[
+        str, option("-x", "--model-version", help="Model version.", panel=REQUEST)
+    ] = "",
+    dist: Annotated[
+        str, option("--dist", help="Arrivals: constant or poisson.", panel=LOAD)
+    ] = "constant",
+    rate: Annotated[float, option("--rate", help="Requests per second.", panel=LOAD)] = 100.0,
+    duration: Annotated[
+        str, option("--duration", help="Planned time, such as 30s.", panel=LOAD)
+    ] = "30s",
+    seed: Annotated[int, option("--seed", help="Of the plan and of random input.", panel=LOAD)] = 1,
+    warmup: Annotated[
+        str, option("--warmup", help="Load before slot 0, in no result; 0s for none.", panel=LOAD)
+    ] = "2s",
+    slo: Annotated[
+        str | None,
+        option("--slo", help="Latency threshold: 50ms, or 'p99<50ms'.", panel=SLO),
+    ] = None,
+    violation_limit: Annotated[
+        str | None,
+        option("--violation-limit", help="Share that may violate it; 5% by default.", panel=SLO),
+    ] = None,
+    fail_on_violation: Annotated[
+        bool,
+        option("--fail-on-violation", help="Exit 99 when more violate the SLO.", panel=SLO),
+    ] = False,
+    timeout: Annotated[
+        str | None,
+        option(
+            "--timeout",
+            help="Deadline of a request; max(10 T, 10 s), or 60 s without an SLO.",
+            panel=REQUEST,
+        ),
+    ] = None,
+    drain_timeout: Annotated[
+        str | None,
+        option(
+            "--drain-timeout",
+            help="How long answers are waited for at the end; the deadline.",
+            panel=LOAD,
+        ),
+    ] = None,
+    on_timeout: Annotated[
+        str,
+        option("--on-timeout", help="keep or cancel the stream at its deadline.", panel=REQUEST),
+    ] = "keep",
+    batch: Annotated[int, option("-b", "--batch-size", help="Batch size.", panel=REQUEST)] = 1,
+    shape: Annotated[
+        list[str] | None,
+        option(
+            "--shape",
+            help="Shape of an input with dynamic dimensions, repeatable.",
+            panel=REQUEST,
+            metavar="NAME:d,d",
+        ),
+    ] = None,
+    input_data: Annotated[
+        str, option("--input-data", help="random or zero.", panel=REQUEST)
+    ] = "random",
+    header: Annotated[
+        list[str] | None,
+        option("-H", help="Request header, repeatable.", panel=REQUEST, metavar="NAME:VALUE"),
+    ] = None,
+    transport: Annotated[
+        str, option("--transport", help="native or tritonclient.", panel=CLIENT)
+    ] = "native",
+    workers: Annotated[
+        int | None, option("--workers", help="Worker processes.", panel=CLIENT)
+    ] = None,
+    cpus: Annotated[
+        str | None, option("--cpus", help="CPUs for the workers: 0,2-3.", panel=CLIENT)
+    ] = None,
+    spin: Annotated[str, option("--spin", help="auto, always or never.", panel=CLIENT)] = "auto",
+    connections: Annotated[
+        int, option("--connections", help="Per worker and server.", panel=CLIENT)
+    ] = 1,
+    max_inflight: Annotated[
+        int | None,
+        option("--max-inflight", help="Requests in flight per server, in all.", panel=CLIENT),
+    ] = None,
+    max_lag: Annotated[
+        str | None,
+        option("--max-lag", help="How late a slot may go out; min(T/2, 100 ms).", panel=CLIENT),
+    ] = None,
+    percentile: Annotated[
+        float | None,
+        option("--percentile", help="Ask for this percentile; too few slots: invalid.", panel=SLO),
+    ] = None,
+    records: Annotated[
+        str,
+        option("--records", help="all, none, or auto: up to 20 million slots.", panel=RESULTS),
+    ] = "auto",
+    out: Annotated[
+        str | None,
+        option("--out", help="Results directory; runs/<time>-<model>.", panel=RESULTS),
+    ] = None,
+    force: Annotated[
+        bool, option("--force", help="Replace the results in --out.", panel=RESULTS)
+    ] = False,
+    allow_invalid: Annotated[
+        bool, option("--allow-invalid", help="Exit 0 for an invalid run.", panel=RESULTS)
+    ] = False,
+) -> int:
+    """Send a planned load and account for every request."""
+    # Imported on use, so that --help stays quick.
+    from harness.cli.run import run_bench, usage  # noqa: PLC0415
+    from harness.headers import parse_header  # noqa: PLC0415
+    from harness.slo import parse_slo  # noqa: PLC0415
+    from harness.units import (  # noqa: PLC0415
+        parse_cpus,
+        parse_duration_ns,
+        parse_shape,
+        parse_share,
+    )
+
+    def duration_ns(text: str | None) -> int | None:
+        return None if text is None else parse_duration_ns(text)
+
+    limit = None if violation_limit is None else parse_share(violation_limit)
+    if slo is None and (limit is not None or fail_on_violation):
+        raise usage("--violation-limit and --fail-on-violation need an --slo, such as --slo 50ms")
+    if model is None and url:
+        raise usage("no model given; write -m MODEL")
+    return run_bench(
+        {
+            "model": model or DEFAULT_MODEL,
+            "model_version": model_version,
+            "urls": tuple(url or ()),
+            "transport": transport,
+            "dist": dist,
+            "rate": rate,
+            "duration_ns": duration_ns(duration),
+            "seed": seed,
+            "warmup_ns": duration_ns(warmup),
+            "slo": None if slo is None else parse_slo(slo, limit),
+            "request_timeout_ns": duration_ns(timeout),
+            "request_drain_timeout_ns": duration_ns(drain_timeout),
+            "on_timeout": on_timeout,
+            "batch": batch,
+            "shapes": dict(parse_shape(text) for text in shape or ()),
+            "input_data": input_data,
+            "headers": tuple(parse_header(text) for text in header or ()),
+            "workers": workers,
+            "cpus": None if cpus is None else parse_cpus(cpus),
+            "spin": spin,
+            "connections": connections,
+            "max_inflight": max_inflight,
+            "max_lag_ns": duration_ns(max_lag),
+            "percentile": percentile,
+            "records": records,
+            "out": out,
+            "force": force,
+            "allow_invalid": allow_invalid,
+            "fail_on_violation": fail_on_violation,
+        },
+        sys.argv,
+    )

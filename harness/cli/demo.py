@@ -1,0 +1,25 @@
+"""``harness demo``: the main job on embedded servers."""
+
+import sys
+
+
+def demo() -> int:
+    """Send a Poisson load to an embedded server for 10 s and show the result."""
+    # Imported on use, so that --help stays quick.
+    from harness.cli.bench import DEFAULT_MODEL  # noqa: PLC0415
+    from harness.cli.run import run_bench  # noqa: PLC0415
+    from harness.config import NS_PER_S  # noqa: PLC0415
+    from harness.slo import parse_slo  # noqa: PLC0415
+
+    print("harness bench --dist poisson --rate 1000 --duration 10s --slo 50ms", flush=True)
+    return run_bench(
+        {
+            "model": DEFAULT_MODEL,
+            "dist": "poisson",
+            "rate": 1000.0,
+            "duration_ns": 10 * NS_PER_S,
+            "slo": parse_slo("50ms"),
+            "allow_invalid": True,  # a busy machine is no reason for a demonstration to fail
+        },
+        sys.argv,
+    )

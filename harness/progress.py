@@ -1,0 +1,69 @@
+"""Progress of a run for people: one line a second on a stream."""
+
+import shutil
+from dataclasses import dataclass
+from typing import TextIO
+
+from harness.config import NS_PER_S
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How a phase stands. Latencies are of answers since the last report, None without any."""
+
+    phase: str  # "warm-up" or "run"
+    t_ns: int
+    duration_ns: int
+    slots: int  # final records so far
+    ok: int
+    decided: int
+    violations: int
+    in_flight: int
+    p50_ns: int | None
+    p99_ns: int | None
+
+
+class ProgressLine:
+    """Writes each report as a line; on a terminal the line replaces the one before."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.in_place = stream.isatty()
+        self.open = False
+
+    def __call__(self, progress: Progress) -> None:
+        text = progress_text(progress)
+        if self.in_place:
+            width = min(80, shutil.get_terminal_size().columns) - 1
+            self.stream.write("\r" + text[:width].ljust(width))
+            self.open = True
+        else:
+            self.stream.write(text + "\n")
+        self.stream.flush()
+
+    def note(self, text: str) -> None:
+        """A line of its own that stays."""
+        self.close()
+        self.stream.write(text + "\n")
+        self.stream.flush()
+
+    def close(self) -> None:
+        """Leave the line standing."""
+        if self.open:
+            self.stream.write("\n")
+            self.stream.flush()
+            self.open = False
+
+
+def progress_text(progress: Progress) -> str:
+    """One report in at most 80 columns."""
+    share = 100 * progress.violations / progress.decided if progress.decided else 0.0
+    latency = "no answers"
+    if progress.p50_ns is not None and progress.p99_ns is not None:
+        latency = f"p50 {progress.p50_ns / 1e6:.4g} p99 {progress.p99_ns / 1e6:.4g} ms"
+    done_s = min(progress.t_ns, progress.duration_ns) / NS_PER_S
+    return (
+        f"{progress.phase} {done_s:.0f}/{progress.duration_ns / NS_PER_S:g} s"
+        f"  ok {progress.ok}/{progress.slots}  {latency}"
+        f"  violated {share:.2f} %  in flight {progress.in_flight}"
+    )

@@ -1,0 +1,146 @@
+"""``requests.npy``: one RECORD per slot, written through memory while the run goes on."""
+
+import contextlib
+import errno
+import io
+import mmap
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import NotStartedError, UsageError
+from harness.records import RECORD
+from harness.units import format_bytes
+from harness.untrusted import clean_text
+
+NAME = "requests.npy"
+PRIVATE_FILE = 0o600
+
+TOO_LITTLE_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class RequestsFile:
+    """A file of ``slots`` rows under a temporary name in ``directory``, its space reserved.
+
+    ``rows``: RECORD per slot, writable; all zero (Outcome.NONE) at first.
+    Raises NotStartedError if the file cannot be made or the space is not there.
+    """
+
+    def __init__(self, directory: Path, slots: int) -> None:
+        self.path = directory / f".{NAME}.{os.getpid()}.tmp"
+        self.slots = slots
+        header = _header(slots)
+        self._header_bytes = len(header)
+        size_bytes = len(header) + slots * RECORD.itemsize
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            self._fd = os.open(self.path, flags, PRIVATE_FILE)
+        except OSError as error:
+            raise NotStartedError(
+                f"cannot make {NAME} in '{clean_text(str(directory))}': {error.strerror};"
+                " give another --out"
+            ) from None
+        try:
+            os.posix_fallocate(self._fd, 0, size_bytes)
+            os.pwrite(self._fd, header, 0)
+            self._memory = mmap.mmap(self._fd, size_bytes)
+        except OSError as error:
+            self.discard()
+            raise _no_space(error, directory, size_bytes) from None
+        self.rows: NDArray[np.void] = np.ndarray(
+            (slots,), dtype=RECORD, buffer=self._memory, offset=len(header)
+        )
+
+    def release(self) -> None:
+        """Give back the memory of the rows written so far; they stay in the file."""
+        release_rows(self.rows)
+
+    def finish(self, slots_until_cut: int) -> Path:
+        """Cut off the rows after the cut and sync; return the temporary path.
+
+        From then on rows at and after ``slots_until_cut`` must not be touched: they lie beyond the
+        end of the file (SIGBUS). Raises OSError.
+        """
+        if not 0 <= slots_until_cut <= self.slots:
+            raise ValueError(f"{slots_until_cut} of {self.slots} slots")
+        header = _header(slots_until_cut)
+        if len(header) != self._header_bytes:
+            raise ValueError("the header's length depends on the number of rows")
+        os.pwrite(self._fd, header, 0)
+        os.ftruncate(self._fd, self._header_bytes + slots_until_cut * RECORD.itemsize)
+        os.fsync(self._fd)
+        return self.path
+
+    def discard(self) -> None:
+        """Remove the file if it still has its temporary name, and close it."""
+        with contextlib.suppress(FileNotFoundError):
+            self.path.unlink()
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptor; ``rows`` stay readable."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def release_rows(rows: NDArray[np.void]) -> None:
+    """Give back the memory that rows mapped from a file take; other rows are left alone."""
+    # A shared mapping's pages are the file's own: only this process's view of them is dropped.
+    if isinstance(rows.base, mmap.mmap):
+        rows.base.madvise(mmap.MADV_DONTNEED)
+
+
+def load_requests(path: Path) -> NDArray[np.void]:
+    """The rows of a ``requests.npy``, or of the one in a results directory, mapped read-only.
+
+    Raises UsageError in one line if it is none, or cut short.
+    """
+    file = path / NAME if path.is_dir() else path
+    shown = clean_text(str(path))
+    try:
+        # Checked first: a pipe or device would be waited on.
+        if not file.is_file():
+            raise UsageError(f"'{shown}' has no {NAME}")
+        with np.errstate(over="ignore"):  # a size beyond reason is refused by mmap
+            rows: Any = np.load(file, mmap_mode="r", allow_pickle=False)
+        size_bytes = file.stat().st_size
+    except OSError as error:
+        reason = error.strerror or clean_text(str(error))
+        raise UsageError(f"cannot read '{shown}': {reason}") from None
+    except (ValueError, OverflowError, SyntaxError, EOFError) as error:
+        raise UsageError(f"'{shown}' is no {NAME}: {clean_text(str(error))}") from None
+    if not isinstance(rows, np.memmap) or rows.ndim != 1 or rows.dtype != RECORD:
+        raise UsageError(f"'{shown}' is no {NAME}: its rows are not of this layout")
+    if size_bytes != rows.offset + rows.nbytes:
+        raise UsageError(f"'{shown}' is no {NAME}: {size_bytes} bytes do not fit {len(rows)} rows")
+    return rows
+
+
+def _header(slots: int) -> bytes:
+    """Of version 1; NumPy pads it so that its length is the same for any number of rows."""
+    out = io.BytesIO()
+    fields: dict[str, Any] = {
+        "descr": np.lib.format.dtype_to_descr(RECORD),
+        "fortran_order": False,
+        "shape": (slots,),
+    }
+    np.lib.format.write_array_header_1_0(out, fields)
+    return out.getvalue()
+
+
+def _no_space(error: OSError, directory: Path, size_bytes: int) -> NotStartedError:
+    where = f"'{clean_text(str(directory))}'"
+    if error.errno not in TOO_LITTLE_SPACE:
+        return NotStartedError(
+            f"cannot reserve {format_bytes(size_bytes)} for {NAME} in {where}: {error.strerror};"
+            " give another --out or --records none"
+        )
+    disk = os.statvfs(directory)
+    return NotStartedError(
+        f"{NAME} needs {format_bytes(size_bytes)}, {format_bytes(disk.f_bavail * disk.f_frsize)}"
+        f" are free in {where} ({error.strerror}); give another --out or --records none"
+    )

@@ -1,0 +1,57 @@
+"""What a run leaves in memory: the input of the books, the findings and the results."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness._tally import Tally
+from harness.config import BenchConfig
+from harness.plan import PlanFacts, PlanSpec
+
+
+@dataclass
+class WorkerReport:
+    """One worker process, as the coordinator saw it."""
+
+    index: int
+    pid: int
+    cpu: int | None
+    slots: int  # final records, made ones included
+    pushed: int  # ring records
+    popped: int
+    overflowed: int
+    cpu_s: float | None
+    max_loop_gap_ns: int
+    loop_turns: int
+    max_rss_bytes: int | None
+    in_flight_max: list[int]  # per server
+    state: str  # "finished", "died" or "hung"
+    connections: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class RunData:
+    """One finished load. Times in ns since the run's start unless a name says otherwise."""
+
+    config: BenchConfig
+    spec: PlanSpec
+    plan: PlanFacts
+    slots_until_cut: int  # of the plan, recomputed offline
+    cut_ns: int | None  # None: the plan ran to its end
+    tally: Tally
+    inflight_cap: int  # per server, for the whole run
+    spin: bool
+    workers: list[WorkerReport]
+    servers: list[dict[str, Any]]  # facts of preflight, in -u order; key "url" at least
+    signature: dict[str, Any]
+    stats_before: list[Any]  # server_stats snapshots, None where there is none
+    stats_after: list[Any]
+    events: list[dict[str, Any]]  # in order; keys "t_ns" and "event" at least
+    host: dict[str, Any]
+    started_utc: str  # ISO 8601
+    run_id: str
+    argv: list[str]  # redacted
+    interrupted_by: str | None  # "SIGINT", "SIGTERM"
+    in_flight_after_drain: int
+    warmup: dict[str, int]  # counts of the warm-up, in no result
+    in_flight_samples: Any  # int32 [servers, buckets], -1 where none was taken
+    path_floor_ns: int | None

@@ -1,0 +1,215 @@
+"""Runs that never happened: RunData as a consistent load would leave it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness._tally import Tally
+from harness.config import NS_PER_MS, NS_PER_S, BenchConfig, Slo
+from harness.plan import PlanSpec
+from harness.records import ABSENT_NS, NO_SERVER, RECORD, Decision, Flag, Outcome, Reason
+from harness.rundata import RunData, WorkerReport
+from harness.server_stats import ModelCounts, Snapshot
+
+HANDED = (Outcome.OK, Outcome.ERROR, Outcome.TIMEOUT, Outcome.CANCELLED)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What to make up. ``mix``: weight of each outcome; lost and unsent come from dead workers."""
+
+    dist: str = "poisson"
+    rate: float = 200.0
+    duration_ns: int = NS_PER_S
+    seed: int = 1
+    urls: tuple[str, ...] = ("gpu1:8001",)
+    workers: int = 2
+    slo_ns: int | None = 50 * NS_PER_MS
+    limit: float = 0.05
+    cut_ns: int | None = None
+    dead_workers: frozenset[int] = frozenset()
+    mix: dict[Outcome, int] = field(default_factory=lambda: {Outcome.OK: 1})
+    client_drops: bool = False  # or, of DROPPED, all at the cap
+    median_ns: int = 8 * NS_PER_MS
+    lateness_ns: int = 20_000
+    draw: int = 7  # seed of everything made up
+    rows: bool = True
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+def synthetic_run(spec: Spec | None = None, **changes: Any) -> RunData:
+    """A run whose books balance, its records counted by a real Tally."""
+    spec = Spec(**changes) if spec is None else spec
+    config = _config(spec)
+    plan = PlanSpec(config.dist, config.rate, config.seed, config.duration_ns)
+    facts = plan.facts()
+    until = facts.slots if spec.cut_ns is None else plan.slots_until(spec.cut_ns)
+    chunks = [chunk.copy() for chunk in plan.chunks()]
+    offsets_ns = np.concatenate([np.empty(0, np.int64), *chunks])[:until]
+    records = make_records(spec, config, offsets_ns)
+    kept = np.zeros(facts.slots, dtype=RECORD) if spec.rows else None
+    tally = Tally(len(spec.urls), facts.slots, config.duration_ns, kept)
+    tally.add_rows(overdue_records(records))
+    tally.add_rows(records)
+    return RunData(
+        config=config,
+        spec=plan,
+        plan=facts,
+        slots_until_cut=until,
+        cut_ns=spec.cut_ns,
+        tally=tally,
+        inflight_cap=110,
+        spin=False,
+        workers=[_worker(spec, records, index) for index in range(spec.workers)],
+        servers=[{"url": url, "name": "triton", "version": "2.51.0"} for url in spec.urls],
+        signature={"inputs": [{"name": "INPUT0", "datatype": "FP32", "shape": [-1, 16]}]},
+        stats_before=[Snapshot(ModelCounts()) for _ in spec.urls],
+        stats_after=[_stats(records, index) for index in range(len(spec.urls))],
+        events=[{"t_ns": 0, "event": "start"}, {"t_ns": config.duration_ns, "event": "end"}],
+        host={"cpu_model": "none", "cpus_allowed": [0, 1]},
+        started_utc="2026-01-02T03:04:05.678Z",
+        run_id="0123456789abcdef",
+        argv=["harness", "bench"],
+        interrupted_by=None if spec.cut_ns is None else "SIGINT",
+        in_flight_after_drain=0,
+        warmup={"ok": 3},
+        in_flight_samples=np.full((len(spec.urls), tally.bucket_count), 4, dtype=np.int32),
+        path_floor_ns=110_000,
+    )
+
+
+def make_records(
+    spec: Spec, config: BenchConfig, offsets_ns: NDArray[np.int64]
+) -> NDArray[np.void]:
+    """The final record of each slot."""
+    random = np.random.default_rng(spec.draw)
+    records = np.zeros(len(offsets_ns), dtype=RECORD)
+    weights = np.array([spec.mix.get(outcome, 0) for outcome in Outcome], dtype=float)
+    for slot, t_sched_ns in enumerate(offsets_ns):
+        record = records[slot]
+        for name in ("t_taken_ns", "t_sent_ns", "t_first_ns", "t_done_ns"):
+            record[name] = ABSENT_NS
+        record["slot"], record["t_sched_ns"] = slot, t_sched_ns
+        record["worker"] = slot % spec.workers
+        record["server"] = random.integers(len(spec.urls))
+        outcome = Outcome(random.choice(len(Outcome), p=weights / weights.sum()))
+        if record["worker"] in spec.dead_workers and random.random() < 0.5:
+            outcome = Outcome.LOST if random.random() < 0.5 else Outcome.UNSENT
+            record["flags"] |= Flag.MADE
+        _fill(record, outcome, spec, config, random)
+    return records
+
+
+def _fill(
+    record: Any,
+    outcome: Outcome,
+    spec: Spec,
+    config: BenchConfig,
+    random: np.random.Generator,
+) -> None:
+    t_sched_ns = int(record["t_sched_ns"])
+    threshold_ns = np.inf if spec.slo_ns is None else spec.slo_ns
+    late_ns = int(random.exponential(spec.lateness_ns))
+    record["outcome"] = outcome
+    if outcome is Outcome.UNSENT:
+        record["server"] = NO_SERVER
+        return
+    if outcome is Outcome.DROPPED and spec.client_drops and random.random() < 0.5:
+        late_ns += config.lag_ns
+        record["reason"], record["flags"] = Reason.CLIENT, Flag.CLIENT_LATE
+    elif outcome is Outcome.DROPPED:
+        record["reason"], record["decision"] = Reason.BACKPRESSURE, Decision.STATUS
+        record["flags"] |= Flag.WAITED
+    record["t_taken_ns"] = t_sched_ns + late_ns
+    if outcome is Outcome.DROPPED:
+        return
+    record["t_sent_ns"] = record["t_taken_ns"] + int(random.exponential(30_000))
+    if outcome is Outcome.LOST:
+        if spec.slo_ns is not None and random.random() < 0.5:
+            record["flags"] |= Flag.OVERDUE
+            record["decision"] = Decision.SLOW
+        return
+    took_ns = int(random.lognormal(np.log(spec.median_ns), 0.5))
+    if outcome is Outcome.TIMEOUT:
+        took_ns = config.timeout_ns
+    t_done_ns = record["t_sent_ns"] + took_ns
+    response_ns = int(t_done_ns) - t_sched_ns
+    record["t_done_ns"] = t_done_ns
+    if outcome is Outcome.OK:
+        record["t_first_ns"] = t_done_ns
+    elif outcome is Outcome.ERROR:
+        record["reason"], record["status"] = Reason.GRPC_STATUS, 14
+    if response_ns > threshold_ns:
+        record["decision"] = Decision.SLOW
+        record["flags"] |= Flag.OVERDUE | Flag.COMPLETED_AFTER_DECISION
+    elif outcome is Outcome.OK:
+        record["decision"] = Decision.IN_TIME
+    elif outcome is not Outcome.CANCELLED:
+        record["decision"] = Decision.STATUS
+
+
+def overdue_records(records: NDArray[np.void]) -> NDArray[np.void]:
+    """The overdue records that were pushed ahead of these final ones."""
+    overdue = records[records["flags"] & Flag.OVERDUE != 0].copy()
+    overdue["outcome"] = Outcome.NONE
+    return overdue
+
+
+def _config(spec: Spec) -> BenchConfig:
+    slo = None
+    if spec.slo_ns is not None:
+        text = f"{spec.slo_ns / NS_PER_MS:g}ms"
+        slo = Slo(threshold_ns=spec.slo_ns, limit=spec.limit, text=text)
+    given = {
+        "model": "identity",
+        "urls": spec.urls,
+        "dist": spec.dist,
+        "rate": spec.rate,
+        "duration_ns": spec.duration_ns,
+        "seed": spec.seed,
+        "slo": slo,
+        "workers": spec.workers,
+    }
+    return BenchConfig.model_validate({**given, **spec.config})
+
+
+def _worker(spec: Spec, records: NDArray[np.void], index: int) -> WorkerReport:
+    own = records[records["worker"] == index]
+    finals = int(np.count_nonzero(own["flags"] & Flag.MADE == 0))
+    pushed = finals + len(overdue_records(own))
+    return WorkerReport(
+        index=index,
+        pid=1000 + index,
+        cpu=2 + index,
+        slots=len(own),
+        pushed=pushed,
+        popped=pushed,
+        overflowed=0,
+        cpu_s=0.31 * spec.duration_ns / NS_PER_S,
+        max_loop_gap_ns=90_000,
+        loop_turns=1000,
+        max_rss_bytes=20 * 2**20,
+        in_flight_max=[5 for _ in spec.urls],
+        state="died" if index in spec.dead_workers else "finished",
+    )
+
+
+def _stats(records: NDArray[np.void], server: int) -> Snapshot:
+    """As of a server that executed every handed request."""
+    own = records[records["server"] == server]
+    ok = int(np.count_nonzero(own["outcome"] == Outcome.OK))
+    handed = int(np.count_nonzero(np.isin(own["outcome"], (*HANDED, Outcome.LOST))))
+    return Snapshot(
+        ModelCounts(
+            success_count=ok,
+            fail_count=handed - ok,
+            inference_count=ok,
+            execution_count=max(1, ok // 2) if ok else 0,
+            queue_count=ok,
+            queue_ns=ok * 1_200_000,
+            compute_infer_count=ok,
+            compute_infer_ns=ok * 6_000_000,
+        )
+    )
