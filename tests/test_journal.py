@@ -6,11 +6,11 @@ import time
 import numpy as np
 import psutil
 import pytest
-from h2wire import Wire, infer_message
 
 from harness.errors import UsageError
 from harness.journal import JOURNAL, read_journal
 from harness.serve import EmbeddedServer, ServeConfig
+from tests.h2wire import Wire, infer_message
 
 
 def send(url, ids):
