@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -105,6 +106,7 @@ def serve(config: ServeConfig, listening: Callable[[int], None] | None = None) -
             os.sched_setaffinity(0, {config.cpu})
         except OSError as error:
             raise NotStartedError(f"cannot run on CPU {config.cpu}: {error.strerror}") from None
+    allow_descriptors(config.max_connections + 64)
     try:
         server = make_server(config)
     except OSError as error:
@@ -119,6 +121,14 @@ def serve(config: ServeConfig, listening: Callable[[int], None] | None = None) -
         raise HarnessError(f"the server stopped: {error.strerror}") from None
     finally:
         server.close()
+
+
+def allow_descriptors(count: int) -> None:
+    """Raises the soft limit to ``count``, or as near as the hard one lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def make_server(config: ServeConfig) -> Server:

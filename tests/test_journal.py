@@ -4,12 +4,13 @@ import stat
 import time
 
 import numpy as np
+import psutil
 import pytest
-from h2wire import Wire, infer_message
 
 from harness.errors import UsageError
 from harness.journal import JOURNAL, read_journal
 from harness.serve import EmbeddedServer, ServeConfig
+from tests.h2wire import Wire, infer_message
 
 
 def send(url, ids):
@@ -57,6 +58,18 @@ def test_it_is_whole_after_sigkill_over_several_chunks(tmp_path):
     assert path.stat().st_size > len(ids) * JOURNAL.itemsize
     records = read_journal(path)
     assert [name.decode() for name in records["id"]] == ids
+
+
+def test_a_full_disk_ends_the_server_with_the_journal_whole_up_to_there(tmp_path):
+    path = tmp_path / "journal"
+    with EmbeddedServer(ServeConfig(journal=str(path))) as server:
+        process = server.process
+        first_chunk = path.stat().st_size
+        psutil.Process(server.pid).rlimit(psutil.RLIMIT_FSIZE, (first_chunk, first_chunk))
+        with pytest.raises((AssertionError, ConnectionError)):
+            send(server.url, ["x"] * 40_000)
+        assert process.wait(10) == 1
+    assert len(read_journal(path)) == first_chunk // JOURNAL.itemsize
 
 
 def test_refused_requests_are_in_it(tmp_path):

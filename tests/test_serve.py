@@ -14,7 +14,13 @@ import numpy as np
 import psutil
 import pytest
 import tritonclient.grpc as triton
-from h2wire import (
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.utils import InferenceServerException
+
+from harness.errors import NotStartedError, UsageError
+from harness.serve import EmbeddedServer, ServeConfig, main, parse_arguments, parse_latency
+from harness.serve_model import ModelSpec, TensorSpec, parse_model
+from tests.h2wire import (
     DATA,
     END_HEADERS,
     END_STREAM,
@@ -29,12 +35,6 @@ from h2wire import (
     literal,
     request_headers,
 )
-from tritonclient.grpc import service_pb2, service_pb2_grpc
-from tritonclient.utils import InferenceServerException
-
-from harness.errors import NotStartedError, UsageError
-from harness.serve import EmbeddedServer, ServeConfig, main, parse_arguments, parse_latency
-from harness.serve_model import ModelSpec, TensorSpec, parse_model
 
 VALUES = np.arange(16, dtype=np.float32)
 

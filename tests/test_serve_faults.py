@@ -4,9 +4,9 @@ import struct
 import time
 
 import pytest
-from h2wire import GOAWAY, HEADERS, SETTINGS, Wire, frame
 
 from harness.serve import EmbeddedServer, ServeConfig
+from tests.h2wire import GOAWAY, HEADERS, SETTINGS, Wire, frame
 
 
 def served(script, **options):
