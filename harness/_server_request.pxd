@@ -103,15 +103,21 @@ cdef inline int start_script(Engine *engine) noexcept nogil:
     return 0
 
 
+cdef inline bint prepares(const Request *request) noexcept nogil:
+    """Whether the id is that of a probe or of warm-up, which come before a run."""
+    return (request.id.length == 16
+            and (request.id.at[0] == b"p" or request.id.at[0] == b"w"))
+
+
 cdef inline int infer(Engine *engine, Stream *stream) noexcept nogil:
     cdef Request *request = &engine.request
     cdef int refused, count
     cdef Phase *phase = &engine.phase
     stream.arrival_ns = engine.now_ns
-    if engine.script_start_ns == 0:
-        start_script(engine)
     refused = read_request(&engine.model, stream.body + GRPC_PREFIX_BYTES,
                            stream.body_length - GRPC_PREFIX_BYTES, request)
+    if engine.script_start_ns == 0 and not prepares(request):
+        start_script(engine)
     if engine.journaling and journal_append(&engine.journal, request.id.at, request.id.length,
                                             engine.now_ns) < 0:
         engine.error = engine.journal.error
