@@ -21,10 +21,10 @@ import numpy as np
 import psutil
 
 from benchmarks.spin_gaps import spin_gaps
-from harness.journal import read_journal
+from harness.embedded.journal import read_journal
+from harness.embedded.server import EmbeddedServer, ServeConfig
 from harness.plan import PlanSpec
-from harness.requests_file import load_requests
-from harness.serve import EmbeddedServer, ServeConfig
+from harness.results.requests_file import load_requests
 
 CELL_NS = 10_000_000
 CONTROL_S = 3.0
@@ -45,9 +45,7 @@ class MemoryWatch(threading.Thread):
         try:
             while self.process.is_running():
                 workers = [
-                    one
-                    for one in self.process.children()
-                    if "harness.worker" in one.cmdline()
+                    one for one in self.process.children() if "harness.load.worker" in one.cmdline()
                 ]
                 with_workers = with_workers or bool(workers)
                 if with_workers and not workers:

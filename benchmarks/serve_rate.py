@@ -14,7 +14,7 @@ import time
 import psutil
 from tritonclient.grpc import service_pb2
 
-from harness.serve import EmbeddedServer, ServeConfig
+from harness.embedded.server import EmbeddedServer, ServeConfig
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 MAX_WINDOW = 2**31 - 1

@@ -12,33 +12,34 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness import limits, server_stats
 from harness._shm import Segment
 from harness._tally import Tally
-from harness.address import pack_socket_address, parse_address
-from harness.books import check_books
-from harness.closing import closing_text
 from harness.config import BenchConfig
-from harness.control import ControlClient
-from harness.coordinator import Coordinator, Phase
-from harness.cpus import CpuPlan, plan_cpus
+from harness.control import server_stats
+from harness.control.address import pack_socket_address, parse_address
+from harness.control.client import ControlClient
+from harness.control.headers import check_headers
+from harness.control.inputs import SLOT_PREFIX, WARMUP_PREFIX
+from harness.control.preflight import Preflight, preflight
+from harness.control.server_stats import Snapshot
+from harness.embedded.model import ModelSpec
+from harness.embedded.server import EmbeddedServer, ServeConfig
 from harness.errors import InterruptedRunError, NotStartedError, ResultsError
-from harness.findings import Verdict, exit_code, judge
-from harness.fleet import Fleet
-from harness.headers import check_headers
 from harness.host import allowed_cpus, cpu_quota, host_facts, memory_available_bytes
-from harness.inputs import SLOT_PREFIX, WARMUP_PREFIX
+from harness.load import limits
+from harness.load.coordinator import Coordinator, Phase
+from harness.load.cpus import CpuPlan, plan_cpus
+from harness.load.fleet import Fleet
+from harness.load.signals import Interrupts, interrupts_to
 from harness.plan import PlanFacts, PlanSpec
-from harness.preflight import Preflight, preflight
 from harness.progress import Progress
-from harness.results import ResultsDir, check_space, prepare
-from harness.rundata import RunData, WorkerReport
-from harness.serve import EmbeddedServer, ServeConfig
-from harness.serve_model import ModelSpec
-from harness.server_stats import Snapshot
-from harness.signals import Interrupts, interrupts_to
-from harness.summary import Summary, build_summary
-from harness.totals import totals
+from harness.results.books import check_books
+from harness.results.closing import closing_text
+from harness.results.directory import ResultsDir, check_space, prepare
+from harness.results.findings import Verdict, exit_code, judge
+from harness.results.rundata import RunData, WorkerReport
+from harness.results.summary import Summary, build_summary
+from harness.results.totals import totals
 from harness.units import format_count
 
 EMBEDDED_SERVERS = 2
@@ -70,7 +71,8 @@ class Result:
 class Bench:
     """``Bench(config).run()`` sends one plan and accounts for every slot of it.
 
-    ``on_progress`` is called once a second, ``on_note`` with what a person may wonder about. ``argv`` is what results name as the command.
+    ``on_progress`` is called once a second, ``on_note`` with what a person may wonder about;
+    ``argv`` is what results name as the command.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from harness.requests_file import load_requests
+from harness.results.requests_file import load_requests
 
 COMMAND = [sys.executable, "-c", "from harness.cli import main; main()"]
 
@@ -38,7 +38,7 @@ class Run:
         """Its worker processes that run now."""
         try:
             children = psutil.Process(self.process.pid).children()
-            return [one for one in children if "harness.worker" in one.cmdline()]
+            return [one for one in children if "harness.load.worker" in one.cmdline()]
         except psutil.NoSuchProcess:
             return []
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from harness import Bench, BenchConfig, Slo
-from harness.journal import read_journal
+from harness.embedded.journal import read_journal
+from harness.embedded.server import EmbeddedServer, ServeConfig
 from harness.plan import PlanSpec
 from harness.records import Outcome, Reason
-from harness.serve import EmbeddedServer, ServeConfig
 from harness.triton.server import TritonServer
 from tests.runs import balanced, bench
 
@@ -103,9 +103,7 @@ def test_real_triton_executes_what_was_planned(
 def test_transports_agree_on_real_triton(tmp_path: Path, triton: TritonServer) -> None:
     runs = [
         Bench(
-            config(
-                triton.grpc_url, tmp_path / kind, transport=kind, model="delayed", rate=100.0
-            )
+            config(triton.grpc_url, tmp_path / kind, transport=kind, model="delayed", rate=100.0)
         ).run()
         for kind in TRANSPORTS
     ]
@@ -150,7 +148,7 @@ def test_paused_triton_is_accounted_for(
 
 
 def test_large_requests_arrive_whole(tmp_path: Path) -> None:
-    from harness.serve_model import parse_model  # noqa: PLC0415
+    from harness.embedded.model import parse_model  # noqa: PLC0415
 
     model = parse_model("big", ["IN:FP32:3,224,224"], ["OUT:FP32:3,224,224"], 0)
     with EmbeddedServer(ServeConfig(model=model)) as server:

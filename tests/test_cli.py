@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.serve import EmbeddedServer, ServeConfig
-from harness.serve_model import parse_model
+from harness.embedded.model import parse_model
+from harness.embedded.server import EmbeddedServer, ServeConfig
 from tests.runs import COMMAND, bench
 
 

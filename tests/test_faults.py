@@ -10,8 +10,8 @@ import numpy as np
 import psutil
 import pytest
 
+from harness.embedded.server import EmbeddedServer, ServeConfig
 from harness.records import Decision, Flag, Outcome
-from harness.serve import EmbeddedServer, ServeConfig
 from tests.runs import alive, balanced, bench, running
 
 BASE = ("-m", "identity", "--dist", "poisson", "--warmup", "0s", "--spin", "never")
@@ -173,5 +173,3 @@ def test_embedded_servers_of_a_killed_run_go_with_it(
         run.process.kill()
         run.finish()
     wait_until(lambda: not any(map(alive, children)), 2.0, "children are gone")
-
-

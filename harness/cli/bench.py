@@ -135,7 +135,7 @@ def bench(
     """Send a planned load and account for every request."""
     # Imported on use, so that --help stays quick.
     from harness.cli.run import run_bench, usage  # noqa: PLC0415
-    from harness.headers import parse_header  # noqa: PLC0415
+    from harness.control.headers import parse_header  # noqa: PLC0415
     from harness.slo import parse_slo  # noqa: PLC0415
     from harness.units import (  # noqa: PLC0415
         parse_cpus,
