@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from harness._tally import Tally
 from harness.config import NS_PER_MS, NS_PER_S, BenchConfig, Slo
 from harness.control.server_stats import ModelCounts, Snapshot
+from harness.load.fleet import WorkerReport
 from harness.plan import PlanSpec
 from harness.records import ABSENT_NS, NO_SERVER, RECORD, Decision, Flag, Outcome, Reason
-from harness.results.rundata import RunData, WorkerReport
+from harness.results.rundata import RunData
 
 HANDED = (Outcome.OK, Outcome.ERROR, Outcome.TIMEOUT, Outcome.CANCELLED)
 

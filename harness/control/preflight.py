@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2
@@ -51,6 +51,12 @@ class ServerFacts:
     probes: int
     probe_latency_ns: int
     path_floor_ns: int
+
+    def known(self) -> dict[str, Any]:
+        """The facts for results; where its sockets are is nobody's business there."""
+        facts = dataclasses.asdict(self)
+        del facts["sockaddrs"]
+        return facts
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,11 @@
 """A server's own statistics of a model, before and after a run."""
 
+import threading
 from dataclasses import dataclass
 from typing import Any
 
+from harness.config import BenchConfig
+from harness.control.address import parse_address
 from harness.control.client import CallError, ControlClient
 from harness.errors import NotStartedError
 from harness.untrusted import clean_text
@@ -78,6 +81,27 @@ def take(client: ControlClient, model: str, version: str = "") -> Snapshot:
         return Snapshot(None, str(error))
     except NotStartedError as error:
         return Snapshot(None, str(error))
+
+
+def take_all(config: BenchConfig, deadline_s: float) -> list[Snapshot]:
+    """The counts of every server of ``config.urls``, all asked at once; never raises."""
+    snapshots = [Snapshot(None, "not asked")] * len(config.urls)
+
+    def ask(index: int, url: str) -> None:
+        client = ControlClient(parse_address(url), config.headers, deadline_s)
+        try:
+            snapshots[index] = take(client, config.model, config.model_version)
+        finally:
+            client.close()
+
+    threads = [
+        threading.Thread(target=ask, args=one, daemon=True) for one in enumerate(config.urls)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return snapshots
 
 
 def counts_of(response: Any, model: str, version: str = "") -> Snapshot:

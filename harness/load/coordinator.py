@@ -65,6 +65,14 @@ class Coordinator:
         """Once: take no more slots and drain. Twice: give up what is in flight."""
         self.interrupts += 1
 
+    def in_flight(self) -> int:
+        """Requests in flight now, on all servers."""
+        return sum(
+            self.segment.in_flight(worker.index, server)[0]
+            for worker in self.fleet.workers
+            for server in range(self.servers)
+        )
+
     def run(self, phase: Phase) -> None:
         """Send one plan and account for every slot of it, whatever becomes of the workers."""
         self._start(phase)

@@ -8,14 +8,36 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from harness._shm import Segment
+from harness._tally import Tally
 from harness.errors import NotStartedError
 from harness.load.channel import Channel, ChannelClosed
 
 READY_S = 30.0
 STOP_S = 2.0
+
+
+@dataclass
+class WorkerReport:
+    """One worker process, as the coordinator saw it."""
+
+    index: int
+    pid: int
+    cpu: int | None
+    slots: int  # final records, made ones included
+    pushed: int  # ring records
+    popped: int
+    overflowed: int
+    cpu_s: float | None
+    max_loop_gap_ns: int
+    loop_turns: int
+    max_rss_bytes: int | None
+    in_flight_max: list[int]  # per server
+    state: str  # "finished", "died" or "hung"
+    connections: list[dict[str, Any]] = field(default_factory=list)
 
 
 class WorkerProcess:
@@ -44,6 +66,32 @@ class WorkerProcess:
     def dead(self) -> bool:
         """Whether the process is gone."""
         return bool(select.select([self.pidfd], [], [], 0)[0])
+
+    @property
+    def entries_left(self) -> int:
+        """Of its in-flight table, after the drain."""
+        return int(self.ended["entries_left"]) if self.ended else 0
+
+    def report(self, segment: Segment, servers: int, tally: Tally) -> WorkerReport:
+        """What is known of it after a phase."""
+        ended = self.ended or {}
+        turns, gap_ns = segment.loop(self.index)
+        return WorkerReport(
+            index=self.index,
+            pid=self.pid,
+            cpu=self.cpu,
+            slots=int(tally.worker_slots[self.index]),
+            pushed=segment.pushed(self.index),
+            popped=segment.popped(self.index),
+            overflowed=segment.overflowed(self.index),
+            cpu_s=ended.get("cpu_s"),
+            max_loop_gap_ns=gap_ns,
+            loop_turns=turns,
+            max_rss_bytes=ended.get("max_rss_bytes"),
+            in_flight_max=[segment.in_flight(self.index, server)[1] for server in range(servers)],
+            state=self.state,
+            connections=ended.get("connections", []),
+        )
 
     def kill(self) -> None:
         """End the process now and wait until it is gone."""

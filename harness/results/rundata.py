@@ -1,31 +1,12 @@
 """What a run leaves in memory: the input of the books, the findings and the results."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from harness._tally import Tally
 from harness.config import BenchConfig
+from harness.load.fleet import WorkerReport
 from harness.plan import PlanFacts, PlanSpec
-
-
-@dataclass
-class WorkerReport:
-    """One worker process, as the coordinator saw it."""
-
-    index: int
-    pid: int
-    cpu: int | None
-    slots: int  # final records, made ones included
-    pushed: int  # ring records
-    popped: int
-    overflowed: int
-    cpu_s: float | None
-    max_loop_gap_ns: int
-    loop_turns: int
-    max_rss_bytes: int | None
-    in_flight_max: list[int]  # per server
-    state: str  # "finished", "died" or "hung"
-    connections: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass

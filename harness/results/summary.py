@@ -13,9 +13,10 @@ from harness._histogram import Histogram
 from harness.config import NS_PER_S
 from harness.control.server_stats import StatsDelta, delta
 from harness.errors import UsageError
+from harness.load.fleet import WorkerReport
 from harness.results.findings import Finding, InvalidReason, Verdict, error_codes, failure_reasons
 from harness.results.redaction import Redactor
-from harness.results.rundata import RunData, WorkerReport
+from harness.results.rundata import RunData
 from harness.results.totals import Totals, totals
 from harness.untrusted import clean_text
 
