@@ -14,6 +14,7 @@ from harness.config import NS_PER_S, BenchConfig
 from harness.control import server_stats
 from harness.control.inputs import SLOT_PREFIX, WARMUP_PREFIX
 from harness.control.preflight import preflight
+from harness.control.server_stats import Snapshot
 from harness.embedded.model import ModelSpec
 from harness.embedded.server import EmbeddedServer, ServeConfig
 from harness.errors import InterruptedRunError, NotStartedError, ResultsError
@@ -173,7 +174,7 @@ class Bench:
                 servers=[server.known() for server in prepared.checked.servers],
                 signature=dataclasses.asdict(prepared.checked.signature),
                 stats_before=list(stats_before),
-                stats_after=list(server_stats.take_all(config, STATS_AFTER_S)),
+                stats_after=self._statistics_after(config, coordinator),
                 events=phase.events,
                 host={**host_facts(), "cpu_plan": prepared.cpus.reason},
                 started_utc=started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -206,6 +207,13 @@ class Bench:
             raise NotStartedError("a worker died during the warm-up; nothing was measured")
         found = totals(phase.tally)
         return {"scheduled": found.scheduled, "sent": found.sent, "ok": found.ok}
+
+    @staticmethod
+    def _statistics_after(config: BenchConfig, coordinator: Coordinator) -> list[Snapshot | None]:
+        """A run that was given up ends at once, without asking anybody."""
+        if coordinator.gave_up:
+            return [None] * len(config.urls)
+        return list(server_stats.take_all(config, STATS_AFTER_S))
 
     def _reporter(self, name: str, coordinator: Coordinator) -> Callable[[Phase, int], None]:
         def report(phase: Phase, now_ns: int) -> None:

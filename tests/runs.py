@@ -14,8 +14,11 @@ from typing import Any
 import numpy as np
 import psutil
 
+from harness.records import RECORD, Outcome
 from harness.results.requests_file import load_requests
 
+START_DEADLINE_S = 20.0
+HEADER_BYTES = 128
 COMMAND = [sys.executable, "-c", "from harness.cli import main; main()"]
 
 
@@ -42,19 +45,21 @@ class Run:
         except psutil.NoSuchProcess:
             return []
 
-    def wait_for_slots(self, count: int = 1, deadline_s: float = 20.0) -> None:
-        """Return when ``count`` final records are in ``requests.npy`` (still temporary)."""
-        end_s = time.monotonic() + deadline_s
+    def wait_for_slots(self, count: int = 1, outcome: Outcome | None = None) -> None:
+        """Return when ``count`` final records (of one outcome) are in the temporary rows."""
+        end_s = time.monotonic() + START_DEADLINE_S
         while time.monotonic() < end_s:
             for path in self.out.glob(".requests.npy.*.tmp"):
                 with path.open("rb") as file:
-                    file.seek(128)
-                    rows = np.frombuffer(file.read(64 * 4096), np.uint8).reshape(-1, 64)
-                if np.count_nonzero(rows[:, 59]) >= count:
+                    file.seek(HEADER_BYTES)
+                    data = file.read(RECORD.itemsize * 65536)
+                rows = np.frombuffer(data[: len(data) // 64 * 64], RECORD)
+                ended = rows["outcome"][rows["outcome"] != Outcome.NONE]
+                if len(ended if outcome is None else ended[ended == outcome]) >= count:
                     return
             assert self.process.poll() is None, self.finish()
             time.sleep(0.01)
-        raise AssertionError(f"no {count} slots within {deadline_s} s")
+        raise AssertionError(f"no {count} slots within {START_DEADLINE_S} s")
 
     def interrupt(self) -> None:
         """Send SIGINT to the coordinator alone."""

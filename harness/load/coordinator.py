@@ -26,7 +26,7 @@ CUT_LEAD_NS = 50_000_000
 """The cut lies this far ahead, so that no worker has passed it when it is set."""
 OVERTIME_NS = 500_000_000
 """After the end of the drain a worker that has not ended is killed."""
-RELEASE_EVERY_S = 0.5
+RELEASE_EVERY_S = 0.1
 
 
 @dataclass
@@ -64,6 +64,11 @@ class Coordinator:
     def interrupt(self) -> None:
         """Once: take no more slots and drain. Twice: give up what is in flight."""
         self.interrupts += 1
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether it was interrupted twice."""
+        return self.interrupts > 1
 
     def in_flight(self) -> int:
         """Requests in flight now, on all servers."""
