@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import psutil
 
-from harness.records import RECORD, Outcome
+from harness.records import Outcome
 from harness.results.requests_file import load_requests
 
 START_DEADLINE_S = 20.0
-HEADER_BYTES = 128
 COMMAND = [sys.executable, "-c", "from harness.cli import main; main()"]
 
 
@@ -50,11 +49,11 @@ class Run:
         end_s = time.monotonic() + START_DEADLINE_S
         while time.monotonic() < end_s:
             for path in self.out.glob(".requests.npy.*.tmp"):
-                with path.open("rb") as file:
-                    file.seek(HEADER_BYTES)
-                    data = file.read(RECORD.itemsize * 65536)
-                rows = np.frombuffer(data[: len(data) // 64 * 64], RECORD)
-                ended = rows["outcome"][rows["outcome"] != Outcome.NONE]
+                try:
+                    outcomes = np.load(path, mmap_mode="r")[:65536]["outcome"]
+                except (OSError, ValueError):
+                    continue  # its header is not written yet
+                ended = outcomes[outcomes != Outcome.NONE]
                 if len(ended if outcome is None else ended[ended == outcome]) >= count:
                     return
             assert self.process.poll() is None, self.finish()

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from harness.bench import Bench, Result
 from harness.config import BenchConfig
-from harness.errors import UsageError
+from harness.errors import InterruptedRunError, UsageError
 from harness.progress import ProgressLine
 
 OPTION_OF = {
@@ -52,5 +52,7 @@ def run_with_progress(config: BenchConfig, argv: Sequence[str]) -> Result:
     line = ProgressLine(sys.stderr)
     try:
         return Bench(config, on_progress=line, on_note=line.note, argv=argv).run()
+    except KeyboardInterrupt:
+        raise InterruptedRunError("SIGINT") from None
     finally:
         line.close()
