@@ -75,7 +75,7 @@ lint-types:
 	$(BIN)/mypy
 
 lint-stubs:
-	$(BIN)/python -m mypy.stubtest --ignore-disjoint-bases --ignore-unused-allowlist \
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml --ignore-disjoint-bases --ignore-unused-allowlist \
 	--allowlist tools/stubtest_allowlist.txt $(EXTENSIONS)
 
 lint-hints: build/cython.log

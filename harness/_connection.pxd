@@ -87,6 +87,7 @@ cdef int connection_reset(Connection *self, int32_t e) noexcept nogil
 cdef int connection_flush(Connection *self) noexcept nogil
 cdef int connection_event(Connection *self, uint32_t events, uint8_t *buffer,
                           size_t buffer_bytes) noexcept nogil
+cdef int connection_close(Connection *self, int64_t now_ns) noexcept nogil
 cdef int connection_lose(Connection *self, int64_t now_ns) noexcept nogil
 
 

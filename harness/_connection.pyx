@@ -458,11 +458,16 @@ cdef int connection_event(Connection *self, uint32_t events, uint8_t *buffer,
 
 
 cdef int connection_lose(Connection *self, int64_t now_ns) noexcept nogil:
+    """It broke: count that, close it, and set when to try again."""
+    if self.state >= CONN_SETTLING:
+        self.endpoint.losses += 1
+    return connection_close(self, now_ns)
+
+
+cdef int connection_close(Connection *self, int64_t now_ns) noexcept nogil:
     """Close it, end what was in flight on it as errors, and set when to try again."""
     cdef int32_t e
     cdef Entry *entry
-    if self.state >= CONN_SETTLING:
-        self.endpoint.losses += 1
     disconnect(self)
     for e in range(self.ledger.capacity):
         entry = &self.ledger.entries[e]

@@ -2,12 +2,12 @@
 
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from harness._connection cimport (
-    CONN_CLOSED, CONN_CONNECTING, CONN_LEAVING, CONN_READY, CONN_SETTLING, Connection, Endpoint,
-    Template, connection_event, connection_flush, connection_free, connection_has_credit,
-    connection_init, connection_lose, connection_open, connection_reset, connection_submit,
+    CONN_CLOSED, CONN_LEAVING, CONN_READY, Connection, Endpoint, Template, connection_event,
+    connection_close, connection_flush, connection_free, connection_has_credit, connection_init, connection_lose,
+    connection_open, connection_reset, connection_submit,
 )
 from harness._ledger cimport (
     Ledger, LedgerState, ledger_abandon, ledger_expire_next, ledger_finish, ledger_hand,
@@ -15,14 +15,11 @@ from harness._ledger cimport (
     ledger_wait,
 )
 from harness._plan cimport Plan
-from harness._shm cimport (
-    ENTRY_EXPIRED, NONE, OUTCOME_ERROR, REASON_NO_CONNECTION, RunPage,
-)
+from harness._shm cimport ENTRY_EXPIRED, NONE, OUTCOME_ERROR, REASON_NO_CONNECTION, RunPage
 from harness.includes.atomics cimport load_acquire, load_acquire_i64, store_release
 from harness.includes.linux cimport (
-    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN, MSG_DONTWAIT, PR_SET_TIMERSLACK, clock_ns, close,
-    cpu_relax, epoll_create1, epoll_ctl, epoll_event, epoll_wait_ns, prctl1, recv,
-    sockaddr_storage,
+    EPOLL_CTL_ADD, EPOLLIN, MSG_DONTWAIT, PR_SET_TIMERSLACK, clock_ns, close, epoll_create1,
+    epoll_ctl, epoll_event, epoll_wait_ns, prctl1, recv, sockaddr_storage,
 )
 from harness.includes.nghttp2 cimport (
     NGHTTP2_NV_FLAG_NO_COPY_NAME, NGHTTP2_NV_FLAG_NO_COPY_VALUE, nghttp2_nv,
@@ -166,10 +163,10 @@ cdef class Engine:
         cdef list oversleeps = []
         cdef int64_t start_ns
         cdef epoll_event event
-        cdef int i, epoll_fd
+        cdef int _, epoll_fd
         prctl1(PR_SET_TIMERSLACK, 1)
         epoll_fd = epoll_create1(0)
-        for i in range(20):
+        for _ in range(20):
             start_ns = clock_ns()
             epoll_wait_ns(epoll_fd, &event, 1, 200000)
             oversleeps.append(clock_ns() - start_ns - 200000)
@@ -250,14 +247,10 @@ cdef class Engine:
         while True:
             turn_ns = now_ns
             self.see_verdict(now_ns)
-            # The clock was read before the cut: what is due by it was due before the cut was set.
+            # The clock is read before the cut: a slot due by then was due before the cut was set.
             cut_ns = load_acquire_i64(&self.run_page.cut_ns)
-            end_ns = min(plan.duration_ns, cut_ns) + drain_ns
             if next_ns > cut_ns:
                 next_ns = -1
-            if load_acquire(&self.run_page.cancel):
-                how = PHASE_CANCELLED
-                break
             burst = 0
             while 0 <= next_ns <= now_ns and burst < BURST:
                 e = ledger_take(books, plan.index, next_ns, now_ns)
@@ -265,10 +258,12 @@ cdef class Engine:
                     if books.waiting_first != NONE or not self.offer(e, now_ns):
                         ledger_wait(books, e)
                 next_ns = plan.next_share_ns(self.worker, self.workers)
-                if next_ns > cut_ns:
-                    next_ns = -1
                 burst += 1
                 now_ns = clock_ns() - self.origin_ns
+                cut_ns = load_acquire_i64(&self.run_page.cut_ns)
+                if next_ns > cut_ns:
+                    next_ns = -1
+            end_ns = min(plan.duration_ns, cut_ns) + drain_ns
             books.next_sched_ns = next_ns if next_ns >= 0 else INT64_MAX
             self.hand_waiting(now_ns)
             self.flush(now_ns)
@@ -283,6 +278,10 @@ cdef class Engine:
                 self.mend(now_ns)
             ledger_publish(books, now_ns)
             if next_ns < 0 and books.live_first == NONE:
+                break
+            # Slots up to the cut are taken first: each must be in the books.
+            if next_ns < 0 and load_acquire(&self.run_page.cancel):
+                how = PHASE_CANCELLED
                 break
             if now_ns >= end_ns:
                 break
@@ -323,13 +322,13 @@ cdef class Engine:
         cdef LedgerState *books = self.books
         cdef Connection *connection
         cdef bint hope = False
-        cdef int k
+        cdef int _
         cdef uint8_t server
         self.see_verdict(now_ns)
         server = books.active
         if books.page.in_flight[server] >= books.cap:
             return False
-        for k in range(self.lane_count):
+        for _ in range(self.lane_count):
             self.turn += 1
             connection = &self.connections[self.lanes[
                 server * self.lane_count + self.turn % <uint32_t> self.lane_count]]
@@ -417,7 +416,7 @@ cdef class Engine:
             connection = &self.connections[i]
             if connection.state == CONN_LEAVING:
                 if connection.open_streams == 0:
-                    connection_lose(connection, now_ns)
+                    connection_close(connection, now_ns)
                 self.broken = True
         return 0
 
@@ -433,7 +432,6 @@ cdef class Engine:
         cdef LedgerState *books = self.books
         cdef int64_t now_ns = clock_ns() - self.origin_ns
         cdef int32_t e
-        cdef uint16_t i
         if books.entries_used == 0:
             return 0
         for e in range(books.capacity):

@@ -6,10 +6,10 @@ from numpy.typing import NDArray
 from harness._shm import Segment
 
 class Ledger:
-    """The in-flight table, waiting queue and ring of one worker; all times ns since the run's start.
+    """The in-flight table, waiting queue and ring of one worker; times in ns since the run's start.
 
-    ``slo_ns`` is T (None: no slot is ever slow), ``timeout_ns`` the deadline from t_taken, ``lag_ns``
-    how late a slot may be handed, ``cap`` this worker's share of the in-flight cap of each server.
+    ``slo_ns`` is T (None: no slot is ever slow), ``timeout_ns`` the deadline from t_taken,
+    ``lag_ns`` how late a slot may be handed, ``cap`` this worker's share of each server's cap.
     The native transport uses the same steps in C. Raises ValueError for values that do not fit.
     """
 

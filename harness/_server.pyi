@@ -2,6 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
+from typing_extensions import disjoint_base
+
+ACTIONS: dict[str, int]
+"""The script's actions by name."""
+
+@disjoint_base
 class Server:
     """KServe v2 over gRPC (h2c, prior knowledge) on one thread; ModelInfer runs without the GIL.
 

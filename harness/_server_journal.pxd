@@ -1,4 +1,4 @@
-"""The arrival journal's writer: fixed records in a mapped file, kept by the kernel after SIGKILL."""
+"""The journal's writer: fixed records in a mapped file, which outlives a SIGKILL."""
 
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
@@ -24,7 +24,7 @@ from harness.includes.linux cimport (
 cdef enum:
     JOURNAL_ID_BYTES = 16
     # A multiple of the record (24) and of pages up to 64 KiB.
-    JOURNAL_CHUNK_BYTES = 3 << 22
+    JOURNAL_CHUNK_BYTES = 3 << 18
 
 cdef struct JournalRecord:
     uint8_t id[JOURNAL_ID_BYTES]

@@ -2,14 +2,15 @@
 
 import errno
 import fcntl
-import mmap
 import os
 
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap as c_mmap, munmap
 
-from harness.includes.atomics cimport load_acquire, load_acquire_i64, store_release, store_release_i64
+from harness.includes.atomics cimport (
+    load_acquire, load_acquire_i64, store_release, store_release_i64,
+)
 
 cdef extern from "<sys/mman.h>" nogil:
     int MAP_POPULATE

@@ -4,46 +4,41 @@ import contextlib
 import dataclasses
 import os
 import secrets
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import harness
-from harness import limits, server_stats
-from harness._shm import Segment
 from harness._tally import Tally
-from harness.address import pack_socket_address, parse_address
-from harness.books import check_books
-from harness.closing import closing_text
-from harness.config import BenchConfig
-from harness.control import ControlClient
-from harness.coordinator import Coordinator, Phase
-from harness.cpus import CpuPlan, plan_cpus
-from harness.errors import InterruptedRunError, NotStartedError
-from harness.findings import Verdict, exit_code, judge
-from harness.fleet import Fleet
-from harness.headers import check_headers
-from harness.host import allowed_cpus, cpu_quota, host_facts, memory_available_bytes
-from harness.inputs import SLOT_PREFIX, WARMUP_PREFIX
-from harness.plan import PlanFacts, PlanSpec
-from harness.preflight import Preflight, preflight
+from harness.config import NS_PER_S, BenchConfig
+from harness.control import server_stats
+from harness.control.inputs import SLOT_PREFIX, WARMUP_PREFIX
+from harness.control.preflight import preflight
+from harness.control.server_stats import Snapshot
+from harness.embedded.model import ModelSpec
+from harness.embedded.server import EmbeddedServer, ServeConfig
+from harness.errors import InterruptedRunError, NotStartedError, ResultsError
+from harness.host import allowed_cpus, cpu_quota, host_facts
+from harness.load.coordinator import Coordinator, Phase
+from harness.load.cpus import plan_cpus
+from harness.load.fleet import Fleet
+from harness.load.preparation import CONNECT_NS, Preparation
+from harness.load.signals import interrupts_to
+from harness.plan import PlanSpec
 from harness.progress import Progress
-from harness.results import ResultsDir, prepare
-from harness.rundata import RunData, WorkerReport
-from harness.serve import EmbeddedServer, ServeConfig
-from harness.serve_model import ModelSpec
-from harness.server_stats import Snapshot
-from harness.signals import Interrupts, interrupts_to
-from harness.summary import Summary, build_summary
-from harness.totals import totals
+from harness.results.books import check_books
+from harness.results.closing import closing_text
+from harness.results.directory import ResultsDir, check_space, prepare
+from harness.results.findings import Verdict, exit_code, judge
+from harness.results.rundata import RunData
+from harness.results.summary import Summary, build_summary
+from harness.results.totals import totals
+from harness.units import format_count
 
 EMBEDDED_SERVERS = 2
-CONNECT_NS = 3_000_000_000
-WARMUP_DRAIN_NS = 2_000_000_000
-WAITING_ENTRIES = 32_768
+MANY_SLOTS = 100_000_000
+"""Walking a plan takes about 15 s a thousand million slots."""
+WARMUP_DRAIN_NS = 2 * NS_PER_S
 STATS_BEFORE_S = 3.0
 STATS_AFTER_S = 0.5
 """A hung server must not hold up the end of a run."""
@@ -67,7 +62,8 @@ class Result:
 class Bench:
     """``Bench(config).run()`` sends one plan and accounts for every slot of it.
 
-    ``on_progress`` is called once a second. ``argv`` is what results name as the command.
+    ``on_progress`` is called once a second, ``on_note`` with what a person may wonder about;
+    ``argv`` is what results name as the command.
     """
 
     def __init__(
@@ -75,10 +71,12 @@ class Bench:
         config: BenchConfig,
         *,
         on_progress: Callable[[Progress], None] = lambda progress: None,
+        on_note: Callable[[str], None] = lambda text: None,
         argv: Sequence[str] = (),
     ) -> None:
         self.config = config
         self.on_progress = on_progress
+        self.on_note = on_note
         self.argv = list(argv)
 
     def run(self) -> Result:
@@ -97,158 +95,111 @@ class Bench:
             config.spin,
             config.max_inflight,
         )
+        check_space(config, spec.expected_slots)
+        if spec.expected_slots > MANY_SLOTS:
+            self.on_note(f"walking a plan of about {format_count(spec.expected_slots)} slots")
         plan = spec.facts()
         with contextlib.ExitStack() as stack:
             stack.enter_context(_pinned(cpus.coordinator_cpus))
+            if not config.urls:
+                self.on_note(f"no -u given: starting {EMBEDDED_SERVERS} embedded servers")
             config = stack.enter_context(_with_servers(config))
-            checked = preflight(config)
+            prepared = Preparation(config, spec, plan, cpus, preflight(config))
+            prepared.check_memory()
             directory = prepare(config, plan.slots)
             try:
-                run = self._load(config, spec, plan, cpus, checked, directory)
+                run = self._load(prepared, directory)
             except BaseException:
                 directory.discard()
                 raise
         verdict = judge(run, check_books(run))
         summary = build_summary(run, verdict)
-        directory.write(run, summary)
-        return Result(summary, verdict, directory.path, exit_code(run, verdict, config))
+        code = exit_code(run, verdict, config)
+        try:
+            directory.write(run, summary)
+        except ResultsError as error:
+            error.exit_code = exit_code(run, verdict, config, results_failed=True)
+            raise
+        return Result(summary, verdict, directory.path, code)
 
-    def _load(
-        self,
-        config: BenchConfig,
-        spec: PlanSpec,
-        plan: PlanFacts,
-        cpus: CpuPlan,
-        checked: Preflight,
-        directory: ResultsDir,
-    ) -> RunData:
+    def _load(self, prepared: Preparation, directory: ResultsDir) -> RunData:
         """Warm up, then send the plan."""
-        payload = checked.payload
-        slo_ns = config.slo.threshold_ns if config.slo else None
-        cap = limits.in_flight_cap(
-            config.rate,
-            slo_ns,
-            payload.request_bytes,
-            payload.response_bytes_estimate,
-            config.max_inflight,
-        ).total
-        if cap < cpus.workers:
-            raise NotStartedError(
-                f"an in-flight cap of {cap} cannot be shared by {cpus.workers} workers;"
-                " give fewer --workers or a higher --max-inflight"
-            )
-        servers = len(config.urls)
-        limits.check_memory(
-            limits.memory_needed_bytes(
-                rate=config.rate,
-                workers=cpus.workers,
-                servers=servers,
-                cap=cap,
-                request_bytes=payload.request_bytes,
-                response_bytes=payload.response_bytes_estimate,
-                duration_ns=config.duration_ns,
-            ),
-            memory_available_bytes(),
-        )
-        waiting = int(config.rate / cpus.workers * config.lag_ns / 1e9 * 1.5) + 64
-        segment = Segment(
-            cpus.workers,
-            limits.ring_records(config.rate, cpus.workers, cap, servers),
-            servers * limits.worker_share(cap, 0, cpus.workers) + min(waiting, WAITING_ENTRIES),
-        )
-        requests = directory.open_requests(config, plan.slots)
-        setups = [self._setup(config, cpus, checked, segment, cap, w) for w in range(cpus.workers)]
+        config = prepared.config
+        requests = directory.open_requests(config, prepared.plan.slots)
+        segment = prepared.segment()
+        setups = [prepared.setup(segment, worker) for worker in range(segment.workers)]
         with contextlib.ExitStack() as stack:
             stack.callback(segment.close)
-            fleet = stack.enter_context(Fleet(segment, payload.message, setups))
-            self._check_settled(config, fleet)
-            coordinator = Coordinator(segment, fleet, servers)
+            fleet = stack.enter_context(Fleet(segment, prepared.checked.payload.message, setups))
+            _check_settled(config, fleet)
+            coordinator = Coordinator(segment, fleet, prepared.servers)
             interrupts = stack.enter_context(interrupts_to(coordinator.interrupt))
-            warmup = self._warm_up(config, coordinator, slo_ns, servers)
+            warmup = self._warm_up(prepared, coordinator)
             if interrupts.first is not None:
                 raise InterruptedRunError(interrupts.first)
-            stats_before = _statistics(config, STATS_BEFORE_S)
+            stats_before = server_stats.take_all(config, STATS_BEFORE_S)
             phase = Phase(
-                spec,
+                prepared.spec,
                 SLOT_PREFIX,
-                Tally(servers, plan.slots, config.duration_ns, requests and requests.rows),
+                Tally(
+                    prepared.servers,
+                    prepared.plan.slots,
+                    config.duration_ns,
+                    None if requests is None else requests.rows,
+                ),
                 config.drain_timeout_ns,
-                slo_ns,
+                prepared.slo_ns,
                 release=requests.release if requests else lambda: None,
                 progress=self._reporter("run", coordinator),
             )
             started = datetime.now(UTC)
             coordinator.run(phase)
-            stats_after = _statistics(config, STATS_AFTER_S)
-            return self._run_data(
-                config, spec, plan, cpus, checked, cap, coordinator, phase, interrupts,
-                stats_before, stats_after, started, warmup,
-            )  # fmt: skip
+            return RunData(
+                config=config,
+                spec=prepared.spec,
+                plan=prepared.plan,
+                slots_until_cut=(
+                    prepared.plan.slots
+                    if phase.cut_ns is None
+                    else prepared.spec.slots_until(phase.cut_ns)
+                ),
+                cut_ns=phase.cut_ns,
+                tally=phase.tally,
+                inflight_cap=prepared.inflight_cap,
+                spin=prepared.cpus.spin,
+                workers=[
+                    worker.report(segment, prepared.servers, phase.tally)
+                    for worker in fleet.workers
+                ],
+                servers=[server.known() for server in prepared.checked.servers],
+                signature=dataclasses.asdict(prepared.checked.signature),
+                stats_before=list(stats_before),
+                stats_after=self._statistics_after(config, coordinator),
+                events=phase.events,
+                host={**host_facts(), "cpu_plan": prepared.cpus.reason},
+                started_utc=started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                origin_ns=phase.origin_ns,
+                run_id=secrets.token_hex(8),
+                argv=self.argv,
+                interrupted_by=interrupts.first,
+                in_flight_after_drain=sum(worker.entries_left for worker in fleet.workers),
+                warmup=warmup,
+                in_flight_samples=phase.samples,
+                path_floor_ns=prepared.checked.servers[0].path_floor_ns,
+            )
 
-    @staticmethod
-    def _setup(
-        config: BenchConfig,
-        cpus: CpuPlan,
-        checked: Preflight,
-        segment: Segment,
-        cap: int,
-        worker: int,
-    ) -> dict[str, Any]:
-        """What a worker is told first; see ``worker.serve``."""
-        headers = check_headers(config.headers)
-        return {
-            "worker": worker,
-            "workers": cpus.workers,
-            "cpu": cpus.worker_cpus[worker],
-            "spin": cpus.spin,
-            "transport": config.transport,
-            "ring_capacity": segment.ring_capacity,
-            "table_capacity": segment.table_capacity,
-            "slo_ns": config.slo.threshold_ns if config.slo else None,
-            "timeout_ns": config.timeout_ns,
-            "lag_ns": config.lag_ns,
-            "cap": limits.worker_share(cap, worker, cpus.workers),
-            "cancel_expired": config.on_timeout == "cancel",
-            "connections": config.connections,
-            "connect_ns": CONNECT_NS,
-            "id_offset": checked.payload.id_offset,
-            "outputs": checked.payload.n_outputs,
-            "response_limit_bytes": config.max_response_bytes,
-            "response_bytes": checked.payload.response_bytes_estimate,
-            "headers": headers,
-            "servers": [
-                {
-                    "url": server.url,
-                    "sockaddr": pack_socket_address(server.sockaddrs[0]).hex(),
-                    "fields": _fields(server.url, headers),
-                }
-                for server in checked.servers
-            ],
-        }
-
-    @staticmethod
-    def _check_settled(config: BenchConfig, fleet: Fleet) -> None:
-        for worker in fleet.workers:
-            for url, settled in zip(config.urls, worker.ready["settled"], strict=True):
-                if not settled:
-                    raise NotStartedError(
-                        f"server {url} did not settle an HTTP/2 connection within"
-                        f" {CONNECT_NS // 10**9} s; check that it is up and speaks gRPC"
-                    )
-
-    def _warm_up(
-        self, config: BenchConfig, coordinator: Coordinator, slo_ns: int | None, servers: int
-    ) -> dict[str, int]:
+    def _warm_up(self, prepared: Preparation, coordinator: Coordinator) -> dict[str, int]:
         """Send a plan whose slots are counted apart, in no result."""
+        config = prepared.config
         if config.warmup_ns == 0:
             return {}
         spec = PlanSpec(config.dist, config.rate, config.seed, config.warmup_ns)
         phase = Phase(
             spec,
             WARMUP_PREFIX,
-            Tally(servers, spec.facts().slots, config.warmup_ns),
+            Tally(prepared.servers, spec.facts().slots, config.warmup_ns),
             min(config.drain_timeout_ns, WARMUP_DRAIN_NS),
-            slo_ns,
+            prepared.slo_ns,
             progress=self._reporter("warm-up", coordinator),
         )
         coordinator.run(phase)
@@ -257,14 +208,16 @@ class Bench:
         found = totals(phase.tally)
         return {"scheduled": found.scheduled, "sent": found.sent, "ok": found.ok}
 
+    @staticmethod
+    def _statistics_after(config: BenchConfig, coordinator: Coordinator) -> list[Snapshot | None]:
+        """A run that was given up ends at once, without asking anybody."""
+        if coordinator.gave_up:
+            return [None] * len(config.urls)
+        return list(server_stats.take_all(config, STATS_AFTER_S))
+
     def _reporter(self, name: str, coordinator: Coordinator) -> Callable[[Phase, int], None]:
         def report(phase: Phase, now_ns: int) -> None:
             found, recent = totals(phase.tally), phase.tally.recent
-            in_flight = sum(
-                coordinator.segment.in_flight(worker, server)[0]
-                for worker in range(coordinator.segment.workers)
-                for server in range(coordinator.servers)
-            )
             self.on_progress(
                 Progress(
                     name,
@@ -274,7 +227,7 @@ class Bench:
                     found.ok,
                     found.decided,
                     found.violations,
-                    in_flight,
+                    coordinator.in_flight(),
                     recent.percentile_ns(50),
                     recent.percentile_ns(99),
                 )
@@ -283,126 +236,15 @@ class Bench:
 
         return report
 
-    def _run_data(
-        self,
-        config: BenchConfig,
-        spec: PlanSpec,
-        plan: PlanFacts,
-        cpus: CpuPlan,
-        checked: Preflight,
-        cap: int,
-        coordinator: Coordinator,
-        phase: Phase,
-        interrupts: Interrupts,
-        stats_before: list[Snapshot],
-        stats_after: list[Snapshot],
-        started: datetime,
-        warmup: dict[str, int],
-    ) -> RunData:
-        reports = _worker_reports(coordinator, phase)
-        servers = []
-        for facts in checked.servers:
-            one = dataclasses.asdict(facts)
-            del one["sockaddrs"]
-            servers.append(one)
-        cut_ns = phase.cut_ns
-        return RunData(
-            config=config,
-            spec=spec,
-            plan=plan,
-            slots_until_cut=plan.slots if cut_ns is None else spec.slots_until(cut_ns),
-            cut_ns=cut_ns,
-            tally=phase.tally,
-            inflight_cap=cap,
-            spin=cpus.spin,
-            workers=reports,
-            servers=servers,
-            signature=dataclasses.asdict(checked.signature),
-            stats_before=list(stats_before),
-            stats_after=list(stats_after),
-            events=phase.events,
-            host={**host_facts(), "cpu_plan": cpus.reason},
-            started_utc=started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            run_id=secrets.token_hex(8),
-            argv=self.argv,
-            interrupted_by=interrupts.first,
-            in_flight_after_drain=sum(
-                worker.ended["entries_left"]
-                for worker in coordinator.fleet.workers
-                if worker.ended is not None
-            ),
-            warmup=warmup,
-            in_flight_samples=phase.samples,
-            path_floor_ns=checked.servers[0].path_floor_ns,
-        )
 
-
-def _worker_reports(coordinator: Coordinator, phase: Phase) -> list[WorkerReport]:
-    segment = coordinator.segment
-    reports = []
-    for worker in coordinator.fleet.workers:
-        ended = worker.ended or {}
-        turns, gap_ns = segment.loop(worker.index)
-        reports.append(
-            WorkerReport(
-                index=worker.index,
-                pid=worker.pid,
-                cpu=worker.cpu,
-                slots=int(phase.tally.worker_slots[worker.index]),
-                pushed=segment.pushed(worker.index),
-                popped=segment.popped(worker.index),
-                overflowed=segment.overflowed(worker.index),
-                cpu_s=ended.get("cpu_s"),
-                max_loop_gap_ns=gap_ns,
-                loop_turns=turns,
-                max_rss_bytes=ended.get("max_rss_bytes"),
-                in_flight_max=[
-                    segment.in_flight(worker.index, server)[1]
-                    for server in range(coordinator.servers)
-                ],
-                state=worker.state,
-                connections=ended.get("connections", []),
-            )
-        )
-    return reports
-
-
-def _fields(url: str, headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The header fields of every request to one server."""
-    return [
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":path", "/inference.GRPCInferenceService/ModelInfer"),
-        (":authority", url),
-        ("te", "trailers"),
-        ("content-type", "application/grpc"),
-        ("user-agent", f"triton-harness/{harness.__version__}"),
-        ("grpc-accept-encoding", "identity"),
-        *headers,
-    ]
-
-
-def _statistics(config: BenchConfig, deadline_s: float) -> list[Snapshot]:
-    """Each server's own counts, all asked at once."""
-    snapshots = [Snapshot(None, "not asked")] * len(config.urls)
-
-    def ask(index: int, url: str) -> None:
-        client = ControlClient(parse_address(url), config.headers, deadline_s)
-        try:
-            snapshots[index] = server_stats.take(client, config.model, config.model_version)
-        except NotStartedError as error:
-            snapshots[index] = Snapshot(None, str(error))
-        finally:
-            client.close()
-
-    threads = [
-        threading.Thread(target=ask, args=one, daemon=True) for one in enumerate(config.urls)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return snapshots
+def _check_settled(config: BenchConfig, fleet: Fleet) -> None:
+    for worker in fleet.workers:
+        for url, settled in zip(config.urls, worker.ready["settled"], strict=True):
+            if not settled:
+                raise NotStartedError(
+                    f"server {url} did not settle an HTTP/2 connection within"
+                    f" {CONNECT_NS // NS_PER_S} s; check that it is up and speaks gRPC"
+                )
 
 
 @contextlib.contextmanager

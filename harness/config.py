@@ -33,7 +33,7 @@ class BenchConfig(BaseModel):
     transport: Literal["native", "tritonclient"] = "native"
 
     dist: Literal["constant", "poisson"] = "constant"
-    rate: float = Field(default=100.0, gt=0)  # requests/s
+    rate: float = Field(default=100.0, ge=1e-6, le=1e9)  # requests/s
     duration_ns: int = Field(default=30 * NS_PER_S, gt=0)
     seed: int = Field(default=1, ge=0)
     warmup_ns: int = Field(default=2 * NS_PER_S, ge=0)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import UsageError
-from .units import parse_cpus
+from harness.errors import UsageError
+from harness.units import parse_cpus
 
 ROOT = Path("/")
 

@@ -31,12 +31,17 @@ class PlanSpec:
     seed: int
     duration_ns: int
 
+    @property
+    def expected_slots(self) -> int:
+        """About how many slots there will be, without walking the plan."""
+        return round(self.rate * self.duration_ns / 1e9)
+
     def open(self) -> Plan:
         """A walk from slot 0."""
         return Plan(self.dist, self.rate, self.seed, self.duration_ns)
 
     def chunks(self) -> Iterator[NDArray[np.int64]]:
-        """All offsets in order, in arrays of at most 65536; each array is overwritten by the next."""
+        """All offsets in order, 65536 at a time; each array is overwritten by the next."""
         plan = self.open()
         offsets_ns = np.empty(CHUNK, dtype=np.int64)
         while n := plan.fill(offsets_ns):

@@ -41,6 +41,12 @@ class ProgressLine:
             self.stream.write(text + "\n")
         self.stream.flush()
 
+    def note(self, text: str) -> None:
+        """A line of its own that stays."""
+        self.close()
+        self.stream.write(text + "\n")
+        self.stream.flush()
+
     def close(self) -> None:
         """Leave the line standing."""
         if self.open:

@@ -3,10 +3,10 @@
 import re
 from decimal import Decimal
 
-from .config import Slo
-from .errors import UsageError
-from .units import parse_duration_ns
-from .untrusted import clean_text
+from harness.config import Slo
+from harness.errors import UsageError
+from harness.units import parse_duration_ns
+from harness.untrusted import clean_text
 
 DEFAULT_VIOLATION_LIMIT = 0.05
 

@@ -3,8 +3,8 @@
 import re
 from decimal import Decimal
 
-from .errors import UsageError
-from .untrusted import clean_text
+from harness.errors import UsageError
+from harness.untrusted import clean_text
 
 NS_PER_UNIT = {
     "ns": 1,
@@ -27,11 +27,13 @@ _CPU_RANGE = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?")
 
 
 def parse_duration_ns(text: str) -> int:
-    """``50ms``, ``1.5s``, ``2m``, ``100us`` as whole nanoseconds, zero included.
+    """``50ms``, ``1.5s``, ``2m``, ``100us`` as whole nanoseconds; ``0`` needs no unit.
 
-    Raises UsageError for anything else; a number without a unit is refused.
+    Raises UsageError for anything else; another number without a unit is refused.
     """
     shown = clean_text(text, 60)
+    if text.strip() == "0":
+        return 0
     match = _DURATION.fullmatch(text.strip().replace("µ", "u").replace("μ", "u"))
     if match is None:
         raise UsageError(f"not a duration: '{shown}'; write it like 50ms, 5s, 2m, 1h or 100us")

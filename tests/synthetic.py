@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from harness._tally import Tally
 from harness.config import NS_PER_MS, NS_PER_S, BenchConfig, Slo
+from harness.control.server_stats import ModelCounts, Snapshot
+from harness.load.fleet import WorkerReport
 from harness.plan import PlanSpec
 from harness.records import ABSENT_NS, NO_SERVER, RECORD, Decision, Flag, Outcome, Reason
-from harness.rundata import RunData, WorkerReport
-from harness.server_stats import ModelCounts, Snapshot
+from harness.results.rundata import RunData
 
 HANDED = (Outcome.OK, Outcome.ERROR, Outcome.TIMEOUT, Outcome.CANCELLED)
 
@@ -70,6 +71,7 @@ def synthetic_run(spec: Spec | None = None, **changes: Any) -> RunData:
         events=[{"t_ns": 0, "event": "start"}, {"t_ns": config.duration_ns, "event": "end"}],
         host={"cpu_model": "none", "cpus_allowed": [0, 1]},
         started_utc="2026-01-02T03:04:05.678Z",
+        origin_ns=1_000_000_000,
         run_id="0123456789abcdef",
         argv=["harness", "bench"],
         interrupted_by=None if spec.cut_ns is None else "SIGINT",

@@ -43,8 +43,6 @@ def guarded(run: Callable[[], object]) -> int:
         return say(str(error), error.exit_code)
     except typer.TyperException as error:
         return say(error.format_message(), 2)
-    except (KeyboardInterrupt, typer.Abort):
-        return say("interrupted before the first slot; nothing measured", 130)
     except BrokenPipeError:
         # The reader of our output has gone, which is its right; flushing at exit must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

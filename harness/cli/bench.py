@@ -39,9 +39,7 @@ def bench(
     duration: Annotated[
         str, option("--duration", help="Planned time, such as 30s.", panel=LOAD)
     ] = "30s",
-    seed: Annotated[
-        int, option("--seed", help="Of the plan and of random input.", panel=LOAD)
-    ] = 1,
+    seed: Annotated[int, option("--seed", help="Of the plan and of random input.", panel=LOAD)] = 1,
     warmup: Annotated[
         str, option("--warmup", help="Load before slot 0, in no result; 0s for none.", panel=LOAD)
     ] = "2s",
@@ -92,9 +90,7 @@ def bench(
     ] = "random",
     header: Annotated[
         list[str] | None,
-        option(
-            "-H", help="Request header, repeatable.", panel=REQUEST, metavar="NAME:VALUE"
-        ),
+        option("-H", help="Request header, repeatable.", panel=REQUEST, metavar="NAME:VALUE"),
     ] = None,
     transport: Annotated[
         str, option("--transport", help="native or tritonclient.", panel=CLIENT)
@@ -105,9 +101,7 @@ def bench(
     cpus: Annotated[
         str | None, option("--cpus", help="CPUs for the workers: 0,2-3.", panel=CLIENT)
     ] = None,
-    spin: Annotated[
-        str, option("--spin", help="auto, always or never.", panel=CLIENT)
-    ] = "auto",
+    spin: Annotated[str, option("--spin", help="auto, always or never.", panel=CLIENT)] = "auto",
     connections: Annotated[
         int, option("--connections", help="Per worker and server.", panel=CLIENT)
     ] = 1,
@@ -141,7 +135,7 @@ def bench(
     """Send a planned load and account for every request."""
     # Imported on use, so that --help stays quick.
     from harness.cli.run import run_bench, usage  # noqa: PLC0415
-    from harness.headers import parse_header  # noqa: PLC0415
+    from harness.control.headers import parse_header  # noqa: PLC0415
     from harness.slo import parse_slo  # noqa: PLC0415
     from harness.units import (  # noqa: PLC0415
         parse_cpus,

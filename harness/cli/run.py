@@ -1,4 +1,4 @@
-"""What ``bench`` and ``demo`` share: a configuration from options, a run with progress, its text."""
+"""What ``bench`` and ``demo`` share: options to configuration, a run with progress, its text."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from harness.bench import Bench, Result
 from harness.config import BenchConfig
-from harness.errors import UsageError
+from harness.errors import InterruptedRunError, UsageError
 from harness.progress import ProgressLine
 
 OPTION_OF = {
@@ -51,6 +51,8 @@ def run_with_progress(config: BenchConfig, argv: Sequence[str]) -> Result:
     """The run; a terminal's progress line is closed whatever happens."""
     line = ProgressLine(sys.stderr)
     try:
-        return Bench(config, on_progress=line, argv=argv).run()
+        return Bench(config, on_progress=line, on_note=line.note, argv=argv).run()
+    except KeyboardInterrupt:
+        raise InterruptedRunError("SIGINT") from None
     finally:
         line.close()

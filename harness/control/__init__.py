@@ -1,0 +1,1 @@
+"""What is asked about a server outside the load, and the one request a run sends."""

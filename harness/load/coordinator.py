@@ -1,0 +1,202 @@
+"""The coordinator: drains the rings, watches the workers, ends a phase."""
+
+import contextlib
+import select
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness._ledger import orphans
+from harness._shm import Segment
+from harness._tally import Tally
+from harness.load.channel import ChannelClosed
+from harness.load.fleet import Fleet, WorkerProcess
+from harness.plan import PlanSpec
+from harness.records import ABSENT_NS, BUCKET_NS, NO_SERVER, RECORD, Flag, Outcome
+
+DRAIN_EVERY_S = 0.005
+LEAD_NS = 30_000_000
+"""From the word to start to slot 0: the workers have to hear it."""
+HUNG_NS = 5_000_000_000
+CUT_LEAD_NS = 50_000_000
+"""The cut lies this far ahead, so that no worker has passed it when it is set."""
+OVERTIME_NS = 500_000_000
+"""After the end of the drain a worker that has not ended is killed."""
+RELEASE_EVERY_S = 0.1
+
+
+@dataclass
+class Phase:
+    """One plan sent by all workers: the warm-up, or the run itself."""
+
+    spec: PlanSpec
+    prefix: str
+    tally: Tally
+    drain_ns: int
+    slo_ns: int | None
+    release: Callable[[], None] = lambda: None
+    progress: Callable[["Phase", int], None] = lambda phase, now_ns: None
+    events: list[dict[str, Any]] = field(default_factory=list)
+    origin_ns: int = 0
+    cut_ns: int | None = None
+    samples: NDArray[np.int32] = field(default_factory=lambda: np.empty((0, 0), np.int32))
+
+    @property
+    def end_ns(self) -> int:
+        """When the drain is over at the latest, ns since the origin."""
+        last_ns = self.spec.duration_ns if self.cut_ns is None else self.cut_ns
+        return last_ns + self.drain_ns
+
+
+class Coordinator:
+    """Runs phases over a fleet. ``interrupt`` may be called from a signal handler."""
+
+    def __init__(self, segment: Segment, fleet: Fleet, servers: int) -> None:
+        self.segment = segment
+        self.fleet = fleet
+        self.servers = servers
+        self.interrupts = 0
+
+    def interrupt(self) -> None:
+        """Once: take no more slots and drain. Twice: give up what is in flight."""
+        self.interrupts += 1
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether it was interrupted twice."""
+        return self.interrupts > 1
+
+    def in_flight(self) -> int:
+        """Requests in flight now, on all servers."""
+        return sum(
+            self.segment.in_flight(worker.index, server)[0]
+            for worker in self.fleet.workers
+            for server in range(self.servers)
+        )
+
+    def run(self, phase: Phase) -> None:
+        """Send one plan and account for every slot of it, whatever becomes of the workers."""
+        self._start(phase)
+        poller = select.poll()
+        for worker in self.fleet.workers:
+            poller.register(worker.channel, select.POLLIN)
+            poller.register(worker.pidfd, select.POLLIN)
+        handled = 0
+        t_release_s = t_progress_s = time.monotonic()
+        while running := [w for w in self.fleet.workers if w.state == "running"]:
+            poller.poll(DRAIN_EVERY_S * 1000)
+            now_ns = time.monotonic_ns() - phase.origin_ns
+            if self.interrupts > handled:
+                handled = self.interrupts
+                self._cut(phase, now_ns, give_up=handled > 1)
+            for worker in running:
+                self._look_after(phase, worker, poller, now_ns)
+            self._sample(phase, now_ns)
+            now_s = time.monotonic()
+            if now_s - t_release_s >= RELEASE_EVERY_S:
+                t_release_s = now_s
+                phase.release()
+            if now_s - t_progress_s >= 1.0:
+                t_progress_s += 1.0
+                phase.progress(phase, now_ns)
+        for worker in self.fleet.workers:
+            if worker.state != "finished":
+                self._account_for_dead(phase, worker)
+
+    def _start(self, phase: Phase) -> None:
+        buckets = phase.tally.bucket_count
+        phase.samples = np.full((self.servers, buckets), -1, dtype=np.int32)
+        self.segment.reset()
+        phase.origin_ns = time.monotonic_ns() + LEAD_NS
+        order = {
+            "dist": phase.spec.dist,
+            "rate": phase.spec.rate,
+            "seed": phase.spec.seed,
+            "duration_ns": phase.spec.duration_ns,
+            "prefix": phase.prefix,
+            "origin_ns": phase.origin_ns,
+            "drain_ns": phase.drain_ns,
+        }
+        for worker in self.fleet.workers:
+            worker.state, worker.ended, worker.t_dead_ns = "running", None, None
+            with contextlib.suppress(ChannelClosed):  # its death is seen through the pidfd
+                worker.channel.send({"run": order})
+
+    def _cut(self, phase: Phase, now_ns: int, *, give_up: bool) -> None:
+        if phase.cut_ns is None:
+            now_ns = time.monotonic_ns() - phase.origin_ns
+            phase.cut_ns = min(max(now_ns, 0) + CUT_LEAD_NS, phase.spec.duration_ns)
+            self.segment.cut(phase.cut_ns)
+            phase.events.append({"t_ns": now_ns, "event": "cut"})
+        if give_up:
+            self.segment.cancel()
+            phase.events.append({"t_ns": now_ns, "event": "give_up"})
+        for worker in self.fleet.workers:
+            with contextlib.suppress(ChannelClosed):
+                worker.channel.wake()
+
+    def _look_after(
+        self, phase: Phase, worker: WorkerProcess, poller: select.poll, now_ns: int
+    ) -> None:
+        # Looked at before the ring is drained: what a dead worker pushed is all there then.
+        dead = worker.dead
+        message = None
+        with contextlib.suppress(ChannelClosed):
+            message = worker.channel.receive(0)
+        phase.tally.drain(self.segment, worker.index)
+        if message is not None and "ended" in message:
+            worker.ended, worker.state = message["ended"], "finished"
+        elif dead:
+            worker.state = "died"
+        elif now_ns - max(0, self.segment.heartbeat_ns(worker.index)) > HUNG_NS or (
+            now_ns > phase.end_ns + OVERTIME_NS
+        ):
+            worker.kill()
+            phase.tally.drain(self.segment, worker.index)
+            worker.state = "hung"
+        if worker.state in ("died", "hung"):
+            worker.t_dead_ns = time.monotonic_ns()
+            phase.events.append(
+                {"t_ns": now_ns, "event": f"worker_{worker.state}", "worker": worker.index}
+            )
+        if worker.state != "running":
+            poller.unregister(worker.channel)
+            poller.unregister(worker.pidfd)
+
+    def _sample(self, phase: Phase, now_ns: int) -> None:
+        bucket = now_ns // BUCKET_NS
+        if 0 <= bucket < phase.samples.shape[1]:
+            for server in range(self.servers):
+                phase.samples[server, bucket] = sum(
+                    self.segment.in_flight(worker.index, server)[0] for worker in self.fleet.workers
+                )
+
+    def _account_for_dead(self, phase: Phase, worker: WorkerProcess) -> None:
+        """Make the records the worker could not: lost, and unsent up to the cut."""
+        assert worker.t_dead_ns is not None
+        t_dead_ns = worker.t_dead_ns - phase.origin_ns
+        left, cursor = orphans(self.segment, worker.index, t_dead_ns, phase.slo_ns)
+        phase.tally.add_rows(left)
+        cut_ns = phase.spec.duration_ns if phase.cut_ns is None else phase.cut_ns
+        first = 0
+        for offsets_ns in phase.spec.chunks():
+            slots = np.arange(first, first + len(offsets_ns))
+            first += len(offsets_ns)
+            mine = (slots % self.segment.workers == worker.index) & (slots >= cursor)
+            mine &= offsets_ns <= cut_ns
+            if not mine.any():
+                continue
+            rows = np.zeros(int(mine.sum()), dtype=RECORD)
+            rows["slot"] = slots[mine]
+            rows["t_sched_ns"] = offsets_ns[mine]
+            for name in ("t_taken_ns", "t_sent_ns", "t_first_ns", "t_done_ns"):
+                rows[name] = ABSENT_NS
+            rows["worker"] = worker.index
+            rows["server"] = NO_SERVER
+            rows["outcome"] = Outcome.UNSENT
+            rows["flags"] = Flag.MADE
+            phase.tally.add_rows(rows)

@@ -1,0 +1,232 @@
+"""The reference transport: the same plan, ring and records over tritonclient's gRPC client."""
+
+import queue
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import numpy as np
+from tritonclient.grpc import InferenceServerClient, InferInput, service_pb2
+from tritonclient.utils import (
+    InferenceServerException,
+    deserialize_bytes_tensor,
+    triton_to_np_dtype,
+)
+
+from harness._ledger import Ledger
+from harness._plan import Plan
+from harness._response import request_id
+from harness._shm import Segment
+from harness.records import Outcome, Reason
+
+TURN_NS = 10_000_000
+CLEAR_S = 1.0
+STATUS_OF_NAME = {f"StatusCode.{code.name}": int(code.value[0]) for code in grpc.StatusCode}
+UNKNOWN = 2
+INTERNAL = 13
+
+
+@dataclass
+class Completion:
+    """What a callback of grpc's thread hands to the loop."""
+
+    generation: int
+    entry: int
+    t_done_ns: int
+    result: Any
+    error: InferenceServerException | None
+
+
+class ReferenceEngine:
+    """The methods of ``Engine`` over ``InferenceServerClient.async_infer``.
+
+    t_sent and t_first are absent: the client does not tell them.
+    """
+
+    def __init__(
+        self, segment: Segment, ledger: Ledger, setup: dict[str, Any], body: bytes
+    ) -> None:
+        self.segment = segment
+        self.ledger = ledger
+        self.worker: int = setup["worker"]
+        self.workers: int = setup["workers"]
+        self.outputs: int = setup["outputs"]
+        self.cancel_expired: bool = setup["cancel_expired"]
+        self.headers: dict[str, str] = dict(setup["headers"])
+        self.clients = [InferenceServerClient(server["url"]) for server in setup["servers"]]
+        request = service_pb2.ModelInferRequest.FromString(body)
+        self.model, self.version = request.model_name, request.model_version
+        self.inputs = infer_inputs(request)
+        self.completions: queue.SimpleQueue[Completion] = queue.SimpleQueue()
+        self.calls: dict[int, Any] = {}
+        self.generation = 0
+        self.errors: list[tuple[int, str] | None] = [None] * len(self.clients)
+
+    def calibrate(self) -> int:
+        """This transport sleeps on a queue; there is nothing to calibrate."""
+        return 0
+
+    def connect(self, patience_ns: int) -> bool:
+        """See every server live, so that its channel is open."""
+        settled = True
+        for client in self.clients:
+            try:
+                settled &= bool(client.is_server_live(client_timeout=patience_ns / 1e9))
+            except InferenceServerException:
+                settled = False
+        return settled
+
+    def settled(self) -> list[int]:
+        """One channel per server."""
+        return [1] * len(self.clients)
+
+    def connection_report(self) -> list[dict[str, Any]]:
+        """As ``Engine.connection_report``; grpc does not tell of its connections."""
+        return [
+            {
+                "connects": 1,
+                "losses": 0,
+                "first_error_status": error[0] if error else None,
+                "first_error_message": error[1][:200] if error else "",
+            }
+            for error in self.errors
+        ]
+
+    def run(self, plan: Plan, prefix: str, origin_ns: int, drain_ns: int) -> str:
+        """As ``Engine.run``."""
+        ledger, segment = self.ledger, self.segment
+        ledger.begin()
+        self.generation += 1
+        self.errors = [None] * len(self.clients)
+        how = "done"
+        upcoming = plan.next_share(self.worker, self.workers)
+        planned_ns = 0
+        while True:
+            now_ns = time.monotonic_ns() - origin_ns
+            segment.turned(self.worker, now_ns - max(planned_ns, 0))
+            epoch, active = segment.verdict()
+            segment.see(self.worker, epoch, now_ns)
+            ledger.set_active(active)
+            cut_ns = segment.cut_ns()
+            end_ns = min(plan.duration_ns, cut_ns) + drain_ns
+            while upcoming is not None and upcoming[1] <= min(now_ns, cut_ns):
+                entry = ledger.take(*upcoming, now_ns)
+                if entry is not None and (
+                    ledger.waiting or not self.offer(entry, prefix, origin_ns)
+                ):
+                    ledger.wait(entry)
+                upcoming = plan.next_share(self.worker, self.workers)
+                now_ns = time.monotonic_ns() - origin_ns
+                cut_ns = segment.cut_ns()
+            if upcoming is not None and upcoming[1] > cut_ns:
+                upcoming = None
+            while ledger.waiting and ledger.has_room(active):
+                entry = ledger.next_waiting()
+                assert entry is not None
+                self.offer(entry, prefix, origin_ns)
+            ledger.tick(now_ns)
+            while (entry := ledger.expire_next(now_ns)) is not None:
+                if self.cancel_expired:
+                    self.calls[entry].cancel()
+            ledger.publish(now_ns, None if upcoming is None else upcoming[1])
+            if (upcoming is None and ledger.live == 0) or now_ns >= end_ns:
+                break
+            if upcoming is None and segment.cancelled():
+                how = "cancelled"
+                break
+            planned_ns = min(end_ns, now_ns + TURN_NS, ledger.next_deadline_ns())
+            if upcoming is not None:
+                planned_ns = min(planned_ns, upcoming[1])
+            self.wait((planned_ns - now_ns) / 1e9, origin_ns)
+        now_ns = time.monotonic_ns() - origin_ns
+        ledger.tick(now_ns)
+        ledger.abandon(now_ns)
+        ledger.publish(now_ns, None)
+        self.clear(origin_ns)
+        return how
+
+    def offer(self, entry: int, prefix: str, origin_ns: int) -> bool:
+        """Hand the slot to the active server; False: it has to wait."""
+        epoch, active = self.segment.verdict()
+        if not self.ledger.has_room(active):
+            return False
+        self.ledger.hand(entry, active, epoch)
+        generation = self.generation
+
+        def done(result: Any, error: InferenceServerException | None) -> None:
+            t_done_ns = time.monotonic_ns() - origin_ns
+            self.completions.put(Completion(generation, entry, t_done_ns, result, error))
+
+        self.calls[entry] = self.clients[active].async_infer(
+            self.model,
+            self.inputs,
+            done,
+            model_version=self.version,
+            request_id=request_id(prefix, self.ledger.slot(entry)).decode(),
+            headers=self.headers,
+        )
+        self.expected = prefix
+        return True
+
+    def wait(self, timeout_s: float, origin_ns: int) -> None:
+        """Take completions over until the time is up or none is left."""
+        try:
+            completion = self.completions.get(timeout=max(0.0, timeout_s))
+        except queue.Empty:
+            return
+        while True:
+            self.complete(completion)
+            try:
+                completion = self.completions.get_nowait()
+            except queue.Empty:
+                return
+
+    def complete(self, completion: Completion) -> None:
+        """End the slot of one completed call."""
+        if completion.generation != self.generation:
+            return
+        entry = completion.entry
+        del self.calls[entry]
+        outcome, reason, status = Outcome.ERROR, Reason.NONE, INTERNAL
+        if completion.error is not None:
+            reason = Reason.GRPC_STATUS
+            status = STATUS_OF_NAME.get(str(completion.error.status()), UNKNOWN)
+            server = self.ledger.server(entry)
+            if self.errors[server] is None:
+                self.errors[server] = (status, str(completion.error.message()))
+        else:
+            response = completion.result.get_response()
+            self.ledger.received(entry, response.ByteSize())
+            if response.id != request_id(self.expected, self.ledger.slot(entry)).decode():
+                reason = Reason.WRONG_ID
+            elif len(response.outputs) < self.outputs:
+                reason = Reason.INVALID_RESPONSE
+            else:
+                outcome, status = Outcome.OK, 0
+        self.ledger.finish(entry, outcome, reason, status, completion.t_done_ns)
+
+    def clear(self, origin_ns: int) -> None:
+        """Cancel the calls whose slots are booked already."""
+        for call in list(self.calls.values()):
+            call.cancel()
+        end_s = time.monotonic() + CLEAR_S
+        while self.calls and time.monotonic() < end_s:
+            self.wait(end_s - time.monotonic(), origin_ns)
+        self.calls.clear()
+
+
+def infer_inputs(request: Any) -> list[InferInput]:
+    """The tensors of a serialized request, as tritonclient takes them."""
+    inputs = []
+    for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True):
+        one = InferInput(tensor.name, list(tensor.shape), tensor.datatype)
+        if tensor.datatype == "BYTES":
+            values = deserialize_bytes_tensor(raw)
+        elif tensor.datatype == "BF16":
+            values = (np.frombuffer(raw, "<u2").astype("<u4") << 16).view("<f4")
+        else:
+            values = np.frombuffer(raw, triton_to_np_dtype(tensor.datatype))
+        one.set_data_from_numpy(values.reshape(list(tensor.shape)))
+        inputs.append(one)
+    return inputs

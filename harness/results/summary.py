@@ -1,0 +1,403 @@
+"""``summary.json``, schema 1: its model, how a run fills it, and how it is read back."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic_core
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+import harness
+from harness._histogram import Histogram
+from harness.config import NS_PER_S
+from harness.control.server_stats import StatsDelta, delta
+from harness.errors import UsageError
+from harness.load.fleet import WorkerReport
+from harness.results.findings import Finding, InvalidReason, Verdict, error_codes, failure_reasons
+from harness.results.redaction import Redactor
+from harness.results.rundata import RunData
+from harness.results.totals import Totals, totals
+from harness.untrusted import clean_text
+
+NAME = "summary.json"
+SCHEMA = 1
+MAX_SUMMARY_BYTES = 64 * 2**20
+
+LIMITING = frozenset({"overflow", "worker_lost", "client_late", "client_late_slots"})
+"""Invalid reasons that say the client, not the servers, set the figures."""
+
+BUSY_LIMIT = 0.9
+"""Share of its CPU above which a worker that sleeps between slots limits the run."""
+
+
+class _Part(BaseModel):
+    # A later version may add keys: they are ignored here, not refused.
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null")
+
+
+class Latencies(_Part):
+    """ns. None: no value, or among slots that have none (never answered OK)."""
+
+    mean: float | None
+    p50: int | None
+    p90: int | None
+    p95: int | None
+    p99: int | None
+    p999: int | None
+    max: int | None
+
+
+class PlanPart(_Part):
+    """The whole plan; ``cut_ns`` where it was cut short, None if it ran to its end."""
+
+    dist: str
+    rate: float  # requests/s
+    seed: int
+    duration_s: float
+    slots: int
+    cut_ns: int | None
+    hash: str  # SHA-256 over the little-endian int64 offsets of all slots
+
+
+class Rate(_Part):
+    """Requests/s over the planned duration, or up to the cut."""
+
+    target: float
+    offered: float
+    sent: float
+    ok: float  # OK answers within the duration
+    in_slo: float  # of those, in time
+    dropped: float
+
+
+class SloPart(_Part):
+    """The SLO and what became of it; share and ``held`` are None if nothing was decided."""
+
+    threshold_ns: int
+    limit: float
+    text: str
+    violation_share: float | None
+    held: bool | None
+
+
+class Limits(_Part):
+    """Bounds the run was under, given or derived."""
+
+    timeout_ns: int
+    drain_timeout_ns: int
+    lag_ns: int
+    inflight_cap: int  # per server
+
+
+class PerServer(_Part):
+    """What was charged to one server."""
+
+    totals: Totals
+    response_ns: Latencies
+    response_ok_ns: Latencies
+    service_ns: Latencies
+    send_delay_ns: Latencies
+    errors: dict[str, int]  # error outcomes by gRPC status
+    reasons: dict[str, int]  # slots by why they are not OK
+    in_flight_max: int  # the workers' own maxima, added up
+
+
+class ServerStats(_Part):
+    """A server's own statistics over the run. Means over nothing are None, and all if unknown."""
+
+    executed: int | None
+    failed: int | None
+    inference_count: int | None
+    execution_count: int | None
+    cache_hit_count: int | None
+    cache_miss_count: int | None
+    request_mean_ns: float | None
+    queue_mean_ns: float | None
+    compute_input_mean_ns: float | None
+    compute_infer_mean_ns: float | None
+    compute_output_mean_ns: float | None
+    mean_batch: float | None
+    reason: str | None  # why they are unknown
+
+
+class Switch(_Part):
+    """The load moved from one server to another."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+
+    from_: str = Field(alias="from")
+    to: str
+    rule: str
+    t_onset_ns: int | None
+    t_detect_ns: int
+    t_decide_ns: int
+    t_seen_ns: list[int | None]  # by worker
+    n: int
+    x: int
+    rate: float
+
+
+class Outage(_Part):
+    """The longest time without an answer in time."""
+
+    t_start_ns: int
+    t_end_ns: int
+    failed: int  # requests that failed in it
+    recovery_ns: int | None  # to a full window within the SLO; None: never came
+
+
+class Worker(_Part):
+    """One worker process."""
+
+    index: int
+    pid: int
+    cpu: int | None
+    slots: int
+    pushed: int
+    popped: int
+    overflowed: int
+    cpu_s: float | None
+    max_loop_gap_ns: int
+    loop_turns: int
+    max_rss_bytes: int | None
+    in_flight_max: list[int]  # by server
+    state: str
+    connections: list[dict[str, Any]]
+
+
+class Client(_Part):
+    """The load generator's own part in the figures."""
+
+    spin: bool
+    busy: float | None  # CPU time of the workers by the time planned, at most 1; None: unknown
+    connections: int  # per worker and server
+    path_floor_ns: int | None  # what an empty call takes
+    limiting: bool
+
+
+class Summary(_Part):
+    """One run. Latencies and times in ns; times inside the run since its start."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+
+    schema_version: Literal[1] = Field(alias="schema")
+    harness_version: str
+    run_id: str
+    started_utc: str
+    origin_ns: int = 0
+    argv: list[str]
+    config: dict[str, Any]
+    limits: Limits
+    host: dict[str, Any]
+    servers: list[dict[str, Any]]
+    signature: dict[str, Any]
+    plan: PlanPart
+    valid: bool
+    invalid_reasons: list[InvalidReason]
+    findings: list[Finding]
+    interrupted_by: str | None
+    slo: SloPart | None
+    totals: Totals
+    rate: Rate
+    response_ns: Latencies
+    response_ok_ns: Latencies
+    service_ns: Latencies
+    lateness_ns: Latencies
+    send_delay_ns: Latencies
+    per_server: dict[str, PerServer]
+    server_stats: dict[str, ServerStats]
+    switches: list[Switch]
+    outages: list[Outage]
+    workers: list[Worker]
+    client: Client
+
+    def to_json(self) -> bytes:
+        """The file's content: strict JSON, no NaN."""
+        return self.model_dump_json(by_alias=True, indent=1).encode() + b"\n"
+
+
+def build_summary(run: RunData, verdict: Verdict) -> Summary:
+    """Everything ``summary.json`` says about a run, without any secret."""
+    redactor = Redactor(run.config)
+    found = totals(run.tally)
+    clean = redactor.clean(
+        {
+            "argv": run.argv,
+            "host": run.host,
+            "servers": run.servers,
+            "signature": run.signature,
+            "workers": [asdict(worker) for worker in run.workers],
+            "invalid_reasons": [reason.model_dump() for reason in verdict.invalid_reasons],
+            "findings": [finding.model_dump() for finding in verdict.findings],
+        }
+    )
+    urls = [str(server["url"]) for server in clean["servers"]]
+    return Summary.model_validate(
+        {
+            **clean,
+            "schema": SCHEMA,
+            "harness_version": harness.__version__,
+            "run_id": run.run_id,
+            "started_utc": run.started_utc,
+            "origin_ns": run.origin_ns,
+            "config": redactor.config(),
+            "limits": {
+                "timeout_ns": run.config.timeout_ns,
+                "drain_timeout_ns": run.config.drain_timeout_ns,
+                "lag_ns": run.config.lag_ns,
+                "inflight_cap": run.inflight_cap,
+            },
+            "plan": {
+                "dist": run.spec.dist,
+                "rate": run.spec.rate,
+                "seed": run.spec.seed,
+                "duration_s": run.spec.duration_ns / NS_PER_S,
+                "slots": run.plan.slots,
+                "cut_ns": run.cut_ns,
+                "hash": run.plan.hash,
+            },
+            "valid": verdict.valid,
+            "interrupted_by": run.interrupted_by,
+            "slo": _slo(run, verdict, found),
+            "totals": found,
+            "rate": _rate(run, found),
+            **_latencies(run, found, None),
+            "lateness_ns": latencies(run.tally.histogram("lateness")),
+            "per_server": {url: _per_server(run, index) for index, url in enumerate(urls)},
+            "server_stats": {url: _stats(run, index) for index, url in enumerate(urls)},
+            "switches": [],
+            "outages": [],
+            "client": _client(run, verdict),
+        }
+    )
+
+
+def load_summary(path: Path) -> Summary:
+    """Read a results directory or its ``summary.json``. Raises UsageError in one line."""
+    file = path / NAME if path.is_dir() else path
+    shown = clean_text(str(path))
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(MAX_SUMMARY_BYTES + 1)
+        if len(data) > MAX_SUMMARY_BYTES:
+            raise UsageError(f"'{shown}' is no results summary: over {MAX_SUMMARY_BYTES} bytes")
+        content = pydantic_core.from_json(data, allow_inf_nan=False)
+    except OSError as error:
+        raise UsageError(f"cannot read results '{shown}': {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"'{shown}' is no results summary: {clean_text(str(error))}") from None
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema != SCHEMA:
+        raise UsageError(
+            f"'{shown}' has results schema {clean_text(str(schema), 20)}; this version reads"
+            f" {SCHEMA}"
+        )
+    try:
+        return Summary.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = clean_text(".".join(str(step) for step in first["loc"]), 60)
+        raise UsageError(
+            f"'{shown}' is no results summary: {where}: {clean_text(first['msg'])}"
+        ) from None
+
+
+def latencies(histogram: Histogram, population: int | None = None) -> Latencies:
+    """Nearest-rank figures; ``population`` may exceed the values, as in Histogram."""
+    complete = population is None or population <= histogram.count
+    return Latencies(
+        mean=histogram.mean_ns if complete else None,
+        p50=histogram.percentile_ns(50, population),
+        p90=histogram.percentile_ns(90, population),
+        p95=histogram.percentile_ns(95, population),
+        p99=histogram.percentile_ns(99, population),
+        p999=histogram.percentile_ns(99.9, population),
+        max=histogram.max_ns if complete else None,
+    )
+
+
+def _latencies(run: RunData, found: Totals, server: int | None) -> dict[str, Latencies]:
+    response = run.tally.histogram("response", server)
+    return {
+        "response_ns": latencies(response, found.population),
+        "response_ok_ns": latencies(response),
+        "service_ns": latencies(run.tally.histogram("service", server)),
+        "send_delay_ns": latencies(run.tally.histogram("send_delay", server)),
+    }
+
+
+def span_ns(run: RunData) -> int:
+    """What rates are over: the planned duration, or up to the cut."""
+    if run.cut_ns is None:
+        return run.spec.duration_ns
+    return max(1, min(run.spec.duration_ns, run.cut_ns))
+
+
+def _rate(run: RunData, found: Totals) -> Rate:
+    seconds = span_ns(run) / NS_PER_S
+    ok, in_slo = (int(count) for count in run.tally.inside.sum(axis=0))
+    return Rate(
+        target=run.spec.rate,
+        offered=found.scheduled / seconds,
+        sent=found.sent / seconds,
+        ok=ok / seconds,
+        in_slo=in_slo / seconds,
+        dropped=found.dropped / seconds,
+    )
+
+
+def _slo(run: RunData, verdict: Verdict, found: Totals) -> SloPart | None:
+    slo = run.config.slo
+    if slo is None:
+        return None
+    return SloPart(
+        threshold_ns=slo.threshold_ns,
+        limit=slo.limit,
+        text=slo.text,
+        violation_share=found.violation_share,
+        held=verdict.slo_held,
+    )
+
+
+def _per_server(run: RunData, index: int) -> PerServer:
+    found = totals(run.tally, index)
+    return PerServer(
+        totals=found,
+        **_latencies(run, found, index),
+        errors=error_codes(run.tally, index),
+        reasons=failure_reasons(run.tally, index),
+        in_flight_max=sum(worker.in_flight_max[index] for worker in run.workers),
+    )
+
+
+def _stats(run: RunData, index: int) -> ServerStats:
+    before, after = run.stats_before[index], run.stats_after[index]
+    done: StatsDelta | None = None
+    reason: str | None = "no statistics were taken"
+    if before is not None and after is not None:
+        outcome = delta(before, after)
+        done, reason = outcome.delta, outcome.reason
+    figures: Mapping[str, Any] = dict.fromkeys(StatsDelta.__dataclass_fields__)
+    return ServerStats.model_validate(
+        {**(figures if done is None else asdict(done)), "reason": reason}
+    )
+
+
+def _client(run: RunData, verdict: Verdict) -> Client:
+    busy = _busy(run.workers, span_ns(run))
+    starved = not run.spin and busy is not None and busy > BUSY_LIMIT
+    return Client(
+        spin=run.spin,
+        busy=busy,
+        connections=run.config.connections,
+        path_floor_ns=run.path_floor_ns,
+        limiting=starved or any(reason.code in LIMITING for reason in verdict.invalid_reasons),
+    )
+
+
+def _busy(workers: list[WorkerReport], over_ns: int) -> float | None:
+    used_s = [worker.cpu_s for worker in workers if worker.cpu_s is not None]
+    if not used_s:
+        return None
+    return min(1.0, sum(used_s) / len(used_s) / (over_ns / NS_PER_S))

@@ -1,0 +1,73 @@
+"""docs/results.md says what the code does: layout, codes, columns and keys."""
+
+import re
+from enum import IntEnum
+from pathlib import Path
+
+import pytest
+
+from harness.records import RECORD, Decision, Flag, Outcome, Reason
+from harness.results import directory as results
+from harness.results import findings
+from harness.results.summary import Summary
+from harness.results.totals import Totals, ViolationCauses
+from harness.results.windows_file import COLUMNS
+
+DOC = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+
+
+def section(title: str) -> str:
+    return DOC.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def table(title: str, heading: str) -> list[list[str]]:
+    """The rows of the table whose first heading is given."""
+    lines = section(title).splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith(f"| {heading} |"))
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+def test_the_layout_of_a_row() -> None:
+    documented = [(row[0].strip("`"), row[1].strip("`")) for row in table("requests.npy", "field")]
+    actual = [(name, RECORD[name].str.lstrip("|")) for name in RECORD.names or ()]
+    assert documented == actual
+    assert all(row[2] for row in table("requests.npy", "field"))
+    assert f"one row of {RECORD.itemsize} bytes" in section("requests.npy")
+
+
+@pytest.mark.parametrize(("column", "codes"), [(0, Outcome), (1, Decision), (2, Reason), (3, Flag)])
+def test_codes(column: int, codes: type[IntEnum]) -> None:
+    cells = [row[column] for row in table("requests.npy", "outcome") if row[column]]
+    found = [tuple(cell.split(":")[0].split()) for cell in cells]
+    assert found == [(str(code.value), code.name) for code in codes]
+
+
+def test_windows() -> None:
+    assert [row[0].strip("`") for row in table("windows.csv", "column")] == list(COLUMNS)
+
+
+def test_every_key_of_the_summary() -> None:
+    keys = {field.alias or name for name, field in Summary.model_fields.items()}
+    first = "".join(row[0] for row in table("summary.json", "key"))
+    assert {re.sub(r"\[\]|\{.*\}", "", key) for key in re.findall(r"`([^`]+)`", first)} == keys
+
+
+@pytest.mark.parametrize("model", [Totals, ViolationCauses])
+def test_totals(model: type[Totals] | type[ViolationCauses]) -> None:
+    assert all(f"`{name}`" in section("summary.json") for name in model.model_fields)
+
+
+def test_reasons_and_findings() -> None:
+    source = Path(findings.__file__).read_text(encoding="utf-8")
+    used = set(re.findall(r'code="(\w+)"', source))
+    rows = table("Validity", "code") + table("Validity", "finding")
+    assert {row[0].strip("`") for row in rows} == used
+
+
+def test_every_file_is_named() -> None:
+    assert all(f"\n## {name}\n" in DOC for name in results.OURS if name != "report.html")
