@@ -76,7 +76,7 @@ cdef struct Connection:
     bint settings_acked
     bint writable  # EPOLLOUT is not armed
     bint dirty
-    bint graceful  # it closed after a GOAWAY without error
+    bint graceful  # after a GOAWAY without error slots wait for the next connection
 
 cdef int connection_init(Connection *self, LedgerState *ledger, Template *template,
                          Endpoint *endpoint, int epoll_fd, uint16_t index) noexcept nogil

@@ -398,14 +398,14 @@ cdef class Engine:
         self.retry_ns = INT64_MAX
         for lane in range(self.servers * self.lane_count):
             connection = &self.connections[self.lanes[lane]]
-            if connection.state == CONN_LEAVING:
+            if connection.state == CONN_LEAVING and connection.streams_used > 0:
                 for k in range(self.connection_count):
                     if (self.connections[k].state == CONN_CLOSED
                             and self.connections[k].endpoint == connection.endpoint
                             and not self.in_lane(k)):
                         self.lanes[lane] = k
-                        connection_open(&self.connections[k], now_ns)
                         self.connections[k].graceful = connection.graceful
+                        connection_open(&self.connections[k], now_ns)
                         break
             elif connection.state == CONN_CLOSED:
                 if connection.retry_ns <= now_ns:

@@ -14,7 +14,7 @@ from harness._core import Engine
 from harness._ledger import Ledger
 from harness._shm import Segment
 from harness._tally import Tally
-from harness.address import pack_socket_address
+from harness.control.address import pack_socket_address
 from harness.plan import Plan, PlanSpec
 from harness.records import ABSENT_NS, NO_SERVER, RECORD, Decision, Flag, Outcome, Reason
 

@@ -13,28 +13,32 @@ from typing import Any, Self
 
 from tritonclient.grpc import service_pb2
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE = range(9)
-CONTINUATION = 9
-END_STREAM, ACK, END_HEADERS, PADDED = 1, 1, 4, 8
-HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE = (
-    1,
-    2,
-    3,
-    4,
-    5,
+from tests.h2wire import (
+    ACK,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    PING,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    frame,
+    literal,
 )
+
+PRIORITY, CONTINUATION = 2, 9
+PADDED = 8
+ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE = 2, 3, 4, 5
 NO_ERROR, CANCEL = 0, 8
 WIDE_WINDOW = 1 << 30
 
 
 def header_block(fields: Mapping[str, str]) -> bytes:
     """HPACK's plainest form: literals, never indexed, no Huffman code."""
-    block = b""
-    for name, value in fields.items():
-        block += b"\0" + bytes([len(name)]) + name.encode()
-        block += bytes([len(value)]) + value.encode()
-    return block
+    return b"".join(literal(name.encode(), value.encode()) for name, value in fields.items())
 
 
 def framed(message: bytes, compressed: int = 0) -> bytes:
@@ -84,8 +88,7 @@ class PeerConnection:
         heapq.heappush(self._later, (time.monotonic() + delay_s, next(self._order), call))
 
     def send(self, kind: int, flags: int, stream_id: int, payload: bytes = b"") -> None:
-        head = len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream_id.to_bytes(4, "big")
-        self.sock.sendall(head + payload)
+        self.sock.sendall(frame(kind, flags, stream_id, payload))
 
     def settings(self, values: Mapping[int, int]) -> None:
         payload = b"".join(struct.pack("!HI", key, value) for key, value in values.items())

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from harness.signals import CAUGHT, interrupts_to
+from harness.load.signals import CAUGHT, interrupts_to
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.channel import LINE_LIMIT_BYTES, Channel, ChannelClosed
+from harness.load.channel import LINE_LIMIT_BYTES, Channel, ChannelClosed
 
 MESSAGES = st.lists(
     st.dictionaries(st.text(max_size=8), st.one_of(st.integers(), st.text(), st.none()), max_size=3),
