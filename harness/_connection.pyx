@@ -400,6 +400,13 @@ cdef int stamp_sent(Connection *self) noexcept nogil:
     return 0
 
 
+cdef inline int session_over(Connection *self) noexcept nogil:
+    """-1: after a protocol error the session has said its GOAWAY; the peer may keep the socket."""
+    if nghttp2_session_want_read(self.session) or nghttp2_session_want_write(self.session):
+        return 0
+    return -1
+
+
 cdef int connection_flush(Connection *self) noexcept nogil:
     """Write all that is due, as far as the socket takes it. -1: the connection is lost."""
     cdef ssize_t n
@@ -424,13 +431,13 @@ cdef int connection_flush(Connection *self) noexcept nogil:
         if self.out_first != self.out_end:
             if self.writable:
                 watch(self, EPOLL_CTL_MOD, True)
-            return 0
+            return session_over(self)
         self.out_first = self.out_end = 0
         if not more:
             break
     if not self.writable:
         watch(self, EPOLL_CTL_MOD, False)
-    return 0
+    return session_over(self)
 
 
 cdef int connection_event(Connection *self, uint32_t events, uint8_t *buffer,
