@@ -283,7 +283,7 @@ cdef class Engine:
             if next_ns < 0 and load_acquire(&self.run_page.cancel):
                 how = PHASE_CANCELLED
                 break
-            if now_ns >= end_ns:
+            if next_ns < 0 and now_ns >= end_ns:
                 break
             wake_ns = min(books.next_sched_ns, ledger_next_deadline_ns(books))
             wake_ns = min(min(wake_ns, self.retry_ns), min(end_ns, now_ns + TURN_NS))
