@@ -137,7 +137,9 @@ class Load:
         self.tally.drain(self.segment, self.worker)
         assert how == ends
         mine = rows[self.worker :: self.workers]
-        offsets_ns = np.concatenate([np.empty(0, np.int64), *spec.chunks()])
+        offsets_ns = np.concatenate(
+            [np.empty(0, np.int64), *(chunk.copy() for chunk in spec.chunks())]
+        )
         if ends == "done" and (self.segment.cut_ns() >= spec.duration_ns):
             assert (mine["outcome"] != Outcome.NONE).all()
         mine = mine[mine["outcome"] != Outcome.NONE]
