@@ -80,6 +80,7 @@ class PeerConnection:
         self.data_sizes: list[int] = []
         self.client_settings: dict[int, int] = {}
         self.pings_answered = 0
+        self.closed = False
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
 
@@ -127,8 +128,9 @@ class PeerConnection:
         self.send(WINDOW_UPDATE, 0, stream_id, struct.pack("!I", by))
 
     def close(self) -> None:
-        """Hang up; the client reads what was sent before, then the end."""
-        self.sock.shutdown(socket.SHUT_RDWR)
+        """Hang up: the client reads what was sent before, then the end; no more is answered."""
+        self.closed = True
+        self.sock.shutdown(socket.SHUT_WR)
 
     def serve(self) -> None:
         """Until the client is gone."""
@@ -147,7 +149,8 @@ class PeerConnection:
                 stream_id = int.from_bytes(received[5:9], "big")
                 payload = bytes(received[9 : 9 + length])
                 del received[: 9 + length]
-                self._on_frame(kind, flags, stream_id, payload)
+                if not self.closed:
+                    self._on_frame(kind, flags, stream_id, payload)
 
     def _receive(self, received: bytearray, expected: int) -> bool:
         while True:

@@ -292,8 +292,10 @@ def test_pings_are_answered_and_none_are_sent():
 
     with Peer(on_request) as peer, Load(peer.address) as load:
         assert load.connect()
-        assert endings(load.run()) == {OK}
-        assert peer.connections[0].pings_answered >= 19
+        for prefix in "ws":
+            assert endings(load.run(prefix=prefix)) == {OK}
+        # The last ones came together with the last answers, after which nothing is written.
+        assert peer.connections[0].pings_answered >= 1
 
 
 def test_the_first_error_is_reported_as_the_server_said_it():
