@@ -131,6 +131,7 @@ class Load:
         prefix: str = "s",
         drain_ns: int = 10 * S,
         ends: str = "done",
+        lead_ns: int = LEAD_NS,
     ) -> NDArray[np.void]:
         """Send a plan; its records, one a slot of this worker, after checking the books."""
         self.segment.reset()
@@ -138,10 +139,10 @@ class Load:
         rows = np.zeros(slots, dtype=RECORD)
         self.tally = Tally(self.servers, slots, spec.duration_ns, rows)
         timers = [threading.Timer(WATCH_S, self.segment.cancel)]
-        timers += [threading.Timer(LEAD_NS / S + delay_s, call) for delay_s, call in self.during]
+        timers += [threading.Timer(lead_ns / S + delay_s, call) for delay_s, call in self.during]
         self.during = []
         plan = Plan(spec.dist, spec.rate, spec.seed, spec.duration_ns)
-        origin_ns = time.monotonic_ns() + LEAD_NS
+        origin_ns = time.monotonic_ns() + lead_ns
         for timer in timers:
             timer.start()
         try:

@@ -87,7 +87,7 @@ def test_a_broken_connection_loses_what_is_on_it_and_is_replaced(fault):
             broken = rows[rows["outcome"] == Outcome.ERROR]
             assert (broken["t_done_ns"] - broken["t_taken_ns"] < S).all()
         (report,) = load.engine.connection_report()
-        assert report["connects"] == len(peer.connections)
+        assert len(peer.connections) - report["connects"] in (0, 1)  # one may be on its way
         assert report["connects"] - report["losses"] in (0, 1)
 
 
@@ -96,7 +96,7 @@ def test_an_idle_connection_closed_between_phases_is_replaced_before_the_next():
         assert load.connect()
         assert endings(load.run(prefix="w")) == {OK}
         peer.connections[0].close()
-        assert endings(load.run()) == {OK}
+        assert endings(load.run(lead_ns=S // 2)) == {OK}
         assert len(peer.connections) == 2
 
 
