@@ -70,12 +70,13 @@ cdef struct Connection:
     uint32_t unsent_end
     int32_t cached_stream
     int32_t cached_entry
+    int32_t reset_stream  # the last one the server reset
     int32_t completed  # the entry whose last byte the frame being packed holds
     bint settings_seen
     bint settings_acked
     bint writable  # EPOLLOUT is not armed
     bint dirty
-    bint graceful  # it closed after a GOAWAY without error
+    bint graceful  # after a GOAWAY without error slots wait for the next connection
 
 cdef int connection_init(Connection *self, LedgerState *ledger, Template *template,
                          Endpoint *endpoint, int epoll_fd, uint16_t index) noexcept nogil

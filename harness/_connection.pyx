@@ -177,6 +177,9 @@ cdef int on_frame(nghttp2_session *session, const nghttp2_frame *frame,
         if self.state == CONN_SETTLING and self.settings_seen and self.settings_acked:
             self.state = CONN_READY
             self.backoff_ns = 0
+            self.graceful = False
+    elif frame.hd.type == NGHTTP2_RST_STREAM:
+        self.reset_stream = frame.hd.stream_id
     elif frame.hd.type == NGHTTP2_GOAWAY:
         self.state = CONN_LEAVING
         self.graceful = frame.goaway.error_code == <uint32_t> NGHTTP2_NO_ERROR
@@ -202,7 +205,8 @@ cdef int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t e
     elif entry.grpc_status > 1:
         reason = REASON_GRPC_STATUS
         status = entry.grpc_status - 1
-    elif error_code != <uint32_t> NGHTTP2_NO_ERROR:
+    elif (error_code != <uint32_t> NGHTTP2_NO_ERROR
+          or (self.reset_stream == stream_id and entry.grpc_status == 0)):
         reason = REASON_STREAM_RESET
         status = status_of_reset(error_code)
     elif entry.http_status > 1:
@@ -283,8 +287,8 @@ cdef int connection_open(Connection *self, int64_t now_ns) noexcept nogil:
     self.unsent_first = self.unsent_end = 0
     self.open_streams = self.streams_used = 0
     self.stream_limit = 0
-    self.settings_seen = self.settings_acked = self.dirty = self.graceful = False
-    self.cached_stream = -1
+    self.settings_seen = self.settings_acked = self.dirty = False
+    self.cached_stream = self.reset_stream = -1
     self.completed = NONE
     if (connect(self.fd, <sockaddr *> &self.endpoint.address, self.endpoint.address_bytes) < 0
             and errno != EINPROGRESS):
@@ -396,6 +400,13 @@ cdef int stamp_sent(Connection *self) noexcept nogil:
     return 0
 
 
+cdef inline int session_over(Connection *self) noexcept nogil:
+    """-1: after a protocol error the session has said its GOAWAY; the peer may keep the socket."""
+    if nghttp2_session_want_read(self.session) or nghttp2_session_want_write(self.session):
+        return 0
+    return -1
+
+
 cdef int connection_flush(Connection *self) noexcept nogil:
     """Write all that is due, as far as the socket takes it. -1: the connection is lost."""
     cdef ssize_t n
@@ -420,13 +431,13 @@ cdef int connection_flush(Connection *self) noexcept nogil:
         if self.out_first != self.out_end:
             if self.writable:
                 watch(self, EPOLL_CTL_MOD, True)
-            return 0
+            return session_over(self)
         self.out_first = self.out_end = 0
         if not more:
             break
     if not self.writable:
         watch(self, EPOLL_CTL_MOD, False)
-    return 0
+    return session_over(self)
 
 
 cdef int connection_event(Connection *self, uint32_t events, uint8_t *buffer,
@@ -454,9 +465,14 @@ cdef int connection_event(Connection *self, uint32_t events, uint8_t *buffer,
     return 0
 
 
+cdef inline bint has_left(const Connection *self) noexcept nogil:
+    """It did its work and was told to go, so that slots wait for another, made at once."""
+    return self.state == CONN_LEAVING and self.graceful and self.streams_used > 0
+
+
 cdef int connection_lose(Connection *self, int64_t now_ns) noexcept nogil:
     """It broke: count that, close it, and set when to try again."""
-    if self.state >= CONN_SETTLING:
+    if self.state >= CONN_SETTLING and not (has_left(self) and self.open_streams == 0):
         self.endpoint.losses += 1
     return connection_close(self, now_ns)
 
@@ -465,6 +481,7 @@ cdef int connection_close(Connection *self, int64_t now_ns) noexcept nogil:
     """Close it, end what was in flight on it as errors, and set when to try again."""
     cdef int32_t e
     cdef Entry *entry
+    cdef bint left = has_left(self)
     disconnect(self)
     for e in range(self.ledger.capacity):
         entry = &self.ledger.entries[e]
@@ -473,6 +490,10 @@ cdef int connection_close(Connection *self, int64_t now_ns) noexcept nogil:
             ledger_finish(self.ledger, e, OUTCOME_ERROR, REASON_CONNECTION_LOST,
                           GRPC_UNAVAILABLE, now_ns)
     self.open_streams = 0
+    self.graceful = left
+    if left:
+        self.retry_ns = now_ns
+        return 0
     self.backoff_ns = min(max(<int64_t> FIRST_BACKOFF_NS, 2 * self.backoff_ns),
                           <int64_t> LAST_BACKOFF_NS)
     # xorshift64: jitter keeps workers from knocking in step

@@ -293,7 +293,7 @@ cdef class Engine:
             if next_ns < 0 and load_acquire(&self.run_page.cancel):
                 how = PHASE_CANCELLED
                 break
-            if now_ns >= end_ns:
+            if next_ns < 0 and now_ns >= end_ns:
                 break
             wake_ns = min(min(ledger_next_deadline_ns(books), self.retry_ns),
                           min(end_ns, now_ns + TURN_NS))
@@ -417,14 +417,14 @@ cdef class Engine:
         self.retry_ns = INT64_MAX
         for lane in range(self.servers * self.lane_count):
             connection = &self.connections[self.lanes[lane]]
-            if connection.state == CONN_LEAVING:
+            if connection.state == CONN_LEAVING and connection.streams_used > 0:
                 for k in range(self.connection_count):
                     if (self.connections[k].state == CONN_CLOSED
                             and self.connections[k].endpoint == connection.endpoint
                             and not self.in_lane(k)):
                         self.lanes[lane] = k
-                        connection_open(&self.connections[k], now_ns)
                         self.connections[k].graceful = connection.graceful
+                        connection_open(&self.connections[k], now_ns)
                         break
             elif connection.state == CONN_CLOSED:
                 if connection.retry_ns <= now_ns:

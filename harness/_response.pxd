@@ -6,6 +6,8 @@ cdef enum:
     ID_BYTES = 16
     FIELD_ID = 3
     FIELD_OUTPUTS = 5
+    FIELD_MAX = (1 << 29) - 1
+    TAG_BITS = 35  # of the 5 bytes a tag may take
 
 cdef enum:  # phase
     PREFIX = 0
@@ -68,11 +70,11 @@ cdef inline int on_tag(ResponseState *self) noexcept nogil:
     """A tag is complete: what follows depends on its wire type."""
     cdef uint64_t wire = self.value & 7
     cdef uint64_t field = self.value >> 3
+    if field == 0 or field > FIELD_MAX or self.shift > TAG_BITS:
+        return fail(self, FAULT_MALFORMED)
     self.field = <uint8_t> (field if field < 255 else 255)
     self.value = 0
     self.shift = 0
-    if field == 0:
-        return fail(self, FAULT_MALFORMED)
     if wire == 2:
         self.phase = LENGTH
     elif wire == 0:

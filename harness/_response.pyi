@@ -18,7 +18,7 @@ class ResponseReader:
 
     @property
     def has_id(self) -> bool:
-        """It carried exactly the expected id, once."""
+        """The id it carried, the last if several, is the expected one."""
 
     @property
     def too_large(self) -> bool: ...

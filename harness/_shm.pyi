@@ -7,6 +7,9 @@ ENTRY_BYTES: Final[int]
 MAX_SERVER_COUNT: Final[int]
 NO_CUT_NS: Final[int]
 
+def record_layout() -> dict[str, tuple[int, int]]:
+    """For each field of the C struct Record its offset and size in bytes."""
+
 class Segment:
     """Run page, and for each worker its page, ring and in-flight table.
 

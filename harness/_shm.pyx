@@ -29,6 +29,28 @@ assert sizeof(WorkerPage) % 64 == 0
 assert sizeof(Ring) == 128
 
 
+def record_layout():
+    cdef Record record
+    cdef char *first = <char *> &record
+    return {
+        "slot": (<char *> &record.slot - first, sizeof(record.slot)),
+        "t_sched_ns": (<char *> &record.t_sched_ns - first, sizeof(record.t_sched_ns)),
+        "t_taken_ns": (<char *> &record.t_taken_ns - first, sizeof(record.t_taken_ns)),
+        "t_sent_ns": (<char *> &record.t_sent_ns - first, sizeof(record.t_sent_ns)),
+        "t_first_ns": (<char *> &record.t_first_ns - first, sizeof(record.t_first_ns)),
+        "t_done_ns": (<char *> &record.t_done_ns - first, sizeof(record.t_done_ns)),
+        "epoch": (<char *> &record.epoch - first, sizeof(record.epoch)),
+        "response_bytes": (<char *> &record.response_bytes - first, sizeof(record.response_bytes)),
+        "worker": (<char *> &record.worker - first, sizeof(record.worker)),
+        "server": (<char *> &record.server - first, sizeof(record.server)),
+        "outcome": (<char *> &record.outcome - first, sizeof(record.outcome)),
+        "decision": (<char *> &record.decision - first, sizeof(record.decision)),
+        "reason": (<char *> &record.reason - first, sizeof(record.reason)),
+        "status": (<char *> &record.status - first, sizeof(record.status)),
+        "flags": (<char *> &record.flags - first, sizeof(record.flags)),
+    }
+
+
 cdef class Segment:
     def __init__(self, int workers, uint32_t ring_capacity, uint32_t table_capacity, int fd=-1):
         if workers < 1 or table_capacity < 1:

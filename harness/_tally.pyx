@@ -76,7 +76,7 @@ cdef class Tally:
         cdef int64_t response_ns
         cdef bint final = record.outcome != OUTCOME_NONE
         cdef Bins *bins = self.bins + s * HISTOGRAM_COUNT
-        if (not 0 <= record.slot < self.slots or not 0 <= b < self.bucket_count
+        if (not 0 <= record.slot < self.slots or record.t_sched_ns < 0 or b >= self.bucket_count
                 or record.outcome > 7 or record.decision > 3):
             self.strays += 1
             return -1

@@ -1,0 +1,458 @@
+import os
+import random
+import signal
+import time
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from harness._ledger import Ledger, orphans
+from harness._shm import MAX_SERVER_COUNT, Segment
+from harness._tally import Tally
+from harness.records import ABSENT_NS, NO_SERVER, RECORD, Decision, Flag, Outcome, Reason
+from tests.core_fixture import SegmentView, copy_of
+from tests.ledger_model import FOREVER_NS, LedgerModel, Pushed
+
+MS = 1_000_000
+SERVERS = 3
+SLOT_LIMIT = 4096
+ENDS = st.sampled_from([Outcome.OK, Outcome.OK, Outcome.ERROR])
+
+
+def said(record):
+    return Pushed(
+        **{name: int(record[name]) for name in Pushed.__dataclass_fields__}
+        | {
+            "outcome": Outcome(record["outcome"]),
+            "decision": Decision(record["decision"]),
+            "reason": Reason(record["reason"]),
+        }
+    )
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """A transport that may do anything it is allowed to, at any virtual time."""
+
+    @initialize(
+        slo_ns=st.sampled_from([10 * MS, 50 * MS, None, 0]),
+        lag_ns=st.sampled_from([25 * MS, 2 * MS]),
+        timeout_ns=st.sampled_from([30 * MS, 100 * MS]),
+        cap=st.integers(1, 4),
+        capacity=st.integers(1, 8),
+        ring_capacity=st.sampled_from([256, 4]),
+        worker=st.integers(0, 2),
+    )
+    def start(self, slo_ns, lag_ns, timeout_ns, cap, capacity, ring_capacity, worker):
+        self.segment = Segment(3, ring_capacity, capacity)
+        self.view = SegmentView(self.segment)
+        self.worker, self.cap, self.slo_ns = worker, cap, slo_ns
+        self.ledger = Ledger(
+            self.segment,
+            worker,
+            servers=SERVERS,
+            slo_ns=slo_ns,
+            timeout_ns=timeout_ns,
+            lag_ns=lag_ns,
+            cap=cap,
+        )
+        self.model = LedgerModel(SERVERS, slo_ns, timeout_ns, lag_ns, capacity, ring_capacity)
+        self.tally = Tally(SERVERS, SLOT_LIMIT, 2**40, np.zeros(SLOT_LIMIT, dtype=RECORD))
+        self.now_ns = 0
+        self.next_slot = worker
+        self.next_sched_ns = 0
+        self.seen = 0
+        self.entries = {}  # slot -> entry
+
+    @rule(ns=st.one_of(st.integers(0, 3 * MS), st.integers(0, 120 * MS), st.just(1)))
+    def time_passes(self, ns):
+        self.now_ns += ns
+
+    @precondition(lambda self: self.model.next_deadline_ns() < FOREVER_NS)
+    @rule(early_ns=st.sampled_from([0, 1]), expire_first=st.booleans())
+    def the_next_deadline_comes(self, early_ns, expire_first):
+        self.now_ns = max(self.now_ns, self.model.next_deadline_ns() - early_ns)
+        if expire_first:
+            self.expire()
+        self.tick()
+        self.expire()
+
+    @rule(
+        gap_ns=st.one_of(st.integers(0, 2 * MS), st.integers(0, 30 * MS)),
+        late_ns=st.one_of(
+            st.integers(0, 2 * MS), st.sampled_from([0, MS, MS + 1, 2 * MS, 5 * MS, 25 * MS])
+        ),
+        hand=st.sampled_from([True, True, False]),
+        server=st.integers(0, SERVERS - 1),
+        epoch=st.integers(0, 2**32 - 1),
+    )
+    def take(self, gap_ns, late_ns, hand, server, epoch):
+        slot, t_sched_ns = self.next_slot, self.next_sched_ns
+        # Time never goes back, so a slot after a pause would always be dropped as the client's.
+        if self.now_ns > t_sched_ns:
+            t_sched_ns = self.next_sched_ns = self.now_ns
+        self.now_ns = t_sched_ns + late_ns
+        self.next_slot += 3
+        self.next_sched_ns += gap_ns
+        entry = self.ledger.take(slot, t_sched_ns, self.now_ns)
+        one = self.model.take(slot, t_sched_ns, self.now_ns)
+        assert (entry is None) == (one is None)
+        if one is None:
+            return
+        self.entries[slot] = entry
+        assert self.ledger.slot(entry) == slot
+        if hand and not self.model.queue and self.model.in_flight(server) < self.cap:
+            self.hand(one, server, epoch)
+        else:
+            self.ledger.wait(entry)
+            self.model.wait(one)
+
+    def hand(self, one, server, epoch):
+        entry = self.entries[one.slot]
+        self.ledger.hand(entry, server, epoch)
+        self.model.hand(one, server, epoch)
+        assert self.ledger.server(entry) == server
+
+    @precondition(lambda self: self.model.queue)
+    @rule(server=st.integers(0, SERVERS - 1), epoch=st.integers(0, 2**32 - 1))
+    def hand_the_longest_waiting(self, server, epoch):
+        if not self.ledger.has_room(server):
+            return
+        one = self.model.queue.pop(0)
+        assert self.ledger.next_waiting() == self.entries[one.slot]
+        self.hand(one, server, epoch)
+
+    @precondition(lambda self: any(one.handed for one in self.model.live + self.model.expired))
+    @rule(
+        data=st.data(),
+        outcome=ENDS,
+        reason=st.sampled_from([Reason.NONE, Reason.GRPC_STATUS, Reason.CONNECTION_LOST]),
+        status=st.integers(0, 16),
+        response_bytes=st.integers(0, 2**32 - 1),
+    )
+    def finish(self, data, outcome, reason, status, response_bytes):
+        handed = [one for one in self.model.live + self.model.expired if one.handed]
+        one = data.draw(st.sampled_from(handed))
+        entry = self.entries.pop(one.slot)
+        self.ledger.received(entry, response_bytes)
+        one.response_bytes = response_bytes
+        self.ledger.finish(entry, outcome, reason, status, self.now_ns)
+        self.model.finish(one, outcome, reason, status, self.now_ns)
+
+    @rule()
+    def tick(self):
+        self.ledger.tick(self.now_ns)
+        self.model.tick(self.now_ns)
+
+    @rule()
+    def expire(self):
+        while (entry := self.ledger.expire_next(self.now_ns)) is not None:
+            one = self.model.expire_next(self.now_ns)
+            assert self.entries[one.slot] == entry
+            assert self.ledger.slot(entry) == one.slot
+        assert self.model.expire_next(self.now_ns) is None
+
+    @rule(last=st.booleans())
+    def publish(self, last):
+        next_sched_ns = None if last else self.next_sched_ns
+        self.ledger.publish(self.now_ns, next_sched_ns)
+        assert self.segment.heartbeat_ns(self.worker) == self.now_ns
+        assert self.segment.watermark_ns(self.worker) == self.model.watermark_ns(next_sched_ns)
+
+    @rule(server=st.integers(0, SERVERS - 1))
+    def set_active(self, server):
+        self.ledger.set_active(server)
+        self.model.active = server
+
+    @rule()
+    def drain(self):
+        waiting = self.segment.pushed(self.worker) - self.segment.popped(self.worker)
+        assert self.tally.drain(self.segment, self.worker) == waiting
+        self.model.popped = len(self.model.pushed)
+
+    @precondition(lambda self: len(self.model.live) > 2)
+    @rule()
+    def abandon(self):
+        self.ledger.abandon(self.now_ns)
+        self.model.abandon(self.now_ns)
+
+    @invariant()
+    def the_ring_holds_what_the_model_pushed(self):
+        found = self.view.pushed(self.worker, self.seen)
+        assert [said(record) for record in found] == self.model.pushed[self.seen :]
+        assert (found["worker"] == self.worker).all()
+        assert (found["t_sent_ns"] == ABSENT_NS).all()
+        self.seen = len(self.model.pushed)
+        assert self.segment.pushed(self.worker) == self.seen
+        assert self.segment.overflowed(self.worker) == self.model.overflowed
+
+    @invariant()
+    def the_counters_agree(self):
+        model = self.model
+        assert self.ledger.live == len(model.live)
+        assert self.ledger.waiting == bool(model.queue)
+        assert self.ledger.entries_used == len(model.live) + len(model.expired)
+        assert self.segment.cursor(self.worker) == (
+            self.next_slot - 2 if self.next_slot > self.worker else 0
+        )
+        for server in range(SERVERS):
+            flying, most = self.segment.in_flight(self.worker, server)
+            assert flying == model.in_flight(server) <= self.cap
+            assert most == model.in_flight_max.get(server, 0)
+            assert self.ledger.has_room(server) == (flying < self.cap)
+
+    @invariant()
+    def the_next_deadline_is_when_something_happens(self):
+        assert self.ledger.next_deadline_ns() == self.model.next_deadline_ns()
+
+    @invariant()
+    def a_death_now_leaves_each_slot_exactly_once(self):
+        if self.model.overflowed:
+            return
+        left, cursor = orphans(self.segment, self.worker, self.now_ns, self.slo_ns)
+        finals = [one.slot for one in self.model.pushed if one.outcome != Outcome.NONE]
+        taken = sorted([*finals, *left["slot"].tolist()])
+        assert taken == list(range(self.worker, self.next_slot, 3))
+        assert cursor <= self.next_slot
+        assert not [slot for slot in range(cursor, self.next_slot) if slot % 3 == self.worker]
+        made = {one.slot: one for one in self.model.live}
+        for record in left:
+            one = made[int(record["slot"])]
+            late = one.overdue or self.model.is_late(self.now_ns, one.t_sched_ns)
+            assert record["outcome"] == (Outcome.LOST if one.handed else Outcome.UNSENT)
+            assert record["server"] == one.server
+            assert record["epoch"] == one.epoch
+            assert record["decision"] == (
+                Decision.SLOW if one.overdue or (late and one.handed) else Decision.UNDECIDED
+            )
+            assert record["flags"] == (
+                one.flags | Flag.MADE | (Flag.OVERDUE if one.overdue else 0)
+            )
+            assert (record["t_sched_ns"], record["t_taken_ns"], record["t_done_ns"]) == (
+                one.t_sched_ns,
+                one.t_taken_ns,
+                ABSENT_NS,
+            )
+
+    def teardown(self):
+        if not hasattr(self, "ledger"):
+            return
+        for step in (self.drain, self.tick, self.drain, self.abandon, self.drain):
+            step()
+            self.the_ring_holds_what_the_model_pushed()
+        for one in list(self.model.expired):
+            self.ledger.finish(self.entries.pop(one.slot), Outcome.OK, Reason.NONE, 0, self.now_ns)
+            self.model.finish(one, Outcome.OK, Reason.NONE, 0, self.now_ns)
+        self.the_ring_holds_what_the_model_pushed()
+        self.the_counters_agree()
+        assert self.ledger.entries_used == 0
+        assert self.ledger.next_deadline_ns() == FOREVER_NS
+        self.each_slot_is_judged_and_ended_once()
+
+    def each_slot_is_judged_and_ended_once(self):
+        overdue, ended = set(), set()
+        for one in self.model.pushed:
+            assert one.slot not in ended
+            if one.outcome == Outcome.NONE:
+                assert one.slot not in overdue
+                overdue.add(one.slot)
+            else:
+                ended.add(one.slot)
+                if not self.model.overflowed:
+                    assert (one.slot in overdue) == bool(one.flags & Flag.OVERDUE)
+        assert (self.tally.duplicates, self.tally.strays) == (0, 0)
+        if not self.model.overflowed:
+            assert ended == set(range(self.worker, self.next_slot, 3))
+            assert self.tally.counts.sum() == len(ended)
+
+
+LedgerMachine.TestCase.settings = settings(
+    max_examples=200, stateful_step_count=50, deadline=None
+)
+TestLedger = LedgerMachine.TestCase
+
+
+def ledger_of(segment, worker=0, **changes):
+    given = {"servers": 2, "slo_ns": 50, "timeout_ns": 500, "lag_ns": 20, "cap": 4} | changes
+    return Ledger(segment, worker, **given)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said_so"),
+    [
+        ({"worker": 1}, "no such worker"),
+        ({"worker": -1}, "no such worker"),
+        ({"servers": 0}, "too many servers"),
+        ({"servers": MAX_SERVER_COUNT + 1}, "too many servers"),
+        ({"cap": 0}, "the cap must be positive"),
+        ({"lag_ns": 501}, "the lag within the timeout"),
+    ],
+)
+def test_values_that_do_not_fit(changes, said_so):
+    with pytest.raises(ValueError, match=said_so):
+        ledger_of(Segment(1, 8, 4), **changes)
+
+
+def test_the_limit_itself_is_in_time():
+    segment = Segment(1, 8, 4)
+    ledger = ledger_of(segment)
+    for slot, t_done_ns in enumerate((50, 51)):
+        entry = ledger.take(slot, 0, 0)
+        ledger.hand(entry, 0, 0)
+        ledger.finish(entry, Outcome.OK, Reason.NONE, 0, t_done_ns)
+    found = SegmentView(segment).pushed(0, 0)
+    assert found["decision"].tolist() == [Decision.IN_TIME, Decision.SLOW]
+    assert found["flags"].tolist() == [0, Flag.COMPLETED_AFTER_DECISION]
+
+
+def test_beginning_again_forgets_the_phase_before():
+    segment = Segment(1, 8, 4)
+    ledger = ledger_of(segment)
+    for _ in range(3):
+        for slot in range(5):
+            entry = ledger.take(slot, 10 * slot, 10 * slot)
+            if entry is not None:
+                ledger.hand(entry, 1, 1)
+        assert ledger.take(9, 90, 120) is None
+        segment.reset()
+        ledger.begin()
+        assert (ledger.live, ledger.entries_used, ledger.waiting) == (0, 0, False)
+        assert segment.in_flight(0, 1) == (0, 0)
+        assert ledger.next_deadline_ns() == FOREVER_NS
+
+
+def test_orphans_of_no_such_worker():
+    for worker in (-1, 1):
+        with pytest.raises(IndexError):
+            orphans(Segment(1, 8, 4), worker, 0, None)
+
+
+def script(ledger, worker=0, workers=1):
+    """Endless work of every kind, one step at a time; a table of 8 and a cap of 3 fill up.
+
+    Slots are 10 ns apart, their index that of the plan.
+    """
+    draw = random.Random(5)
+    slot, now_ns = worker, 10 * worker
+    flying, expired = [], []
+    while True:
+        late_ns = 25 if draw.random() < 0.05 else 1
+        now_ns = max(now_ns, 10 * slot + late_ns)
+        entry = ledger.take(slot, 10 * slot, now_ns)
+        yield slot
+        slot += workers
+        if entry is not None:
+            ledger.wait(entry)
+            yield slot
+        while ledger.waiting and ledger.has_room(0):
+            entry = ledger.next_waiting()
+            ledger.hand(entry, 0, slot)
+            flying.append(entry)
+            yield slot
+        ledger.tick(now_ns)
+        yield slot
+        while (entry := ledger.expire_next(now_ns)) is not None:
+            flying.remove(entry)
+            expired.append(entry)
+            yield slot
+        ends = flying if draw.random() < 0.8 else expired
+        if ends and draw.random() < 0.9:
+            ledger.finish(
+                ends.pop(draw.randrange(len(ends))),
+                draw.choice([Outcome.OK, Outcome.ERROR]),
+                Reason.NONE,
+                0,
+                now_ns,
+            )
+            yield slot
+        if draw.random() < 0.02:
+            ledger.abandon(now_ns)
+            expired += flying
+            flying.clear()
+            yield slot
+        ledger.publish(now_ns, 10 * slot)
+        yield slot
+
+
+def assert_each_slot_once(segment, tally, t_dead_ns, slo_ns=50):
+    """Records, made records and the slots never come to are the plan, each slot once."""
+    tally.drain(segment, 0)
+    left, cursor = orphans(segment, 0, t_dead_ns, slo_ns)
+    ended = tally.rows["outcome"] != Outcome.NONE
+    last = max([cursor, *(left["slot"] + 1)])
+    assert cursor == last
+    assert not ended[cursor:].any()
+    made = np.bincount(left["slot"], minlength=cursor)
+    assert (made + ended[:cursor] == 1).all()
+    tally.add_rows(left)
+    assert (tally.duplicates, tally.strays, segment.overflowed(0)) == (0, 0, 0)
+    assert tally.counts.sum() == cursor
+    judged = tally.rows["decision"] != Decision.UNDECIDED
+    assert tally.buckets[:, :, 0].sum() == judged.sum()
+    lost = tally.rows[tally.rows["outcome"] == Outcome.LOST]
+    assert (lost["server"] != NO_SERVER).all()
+    return cursor
+
+
+def test_a_copy_of_every_step_leaves_each_slot_exactly_once():
+    segment = Segment(1, 1 << 11, 8)
+    ledger = ledger_of(segment, cap=3, timeout_ns=80)
+    rows = np.zeros(1000, dtype=RECORD)
+    kinds = set()
+    for step, slot in enumerate(script(ledger)):
+        copy = copy_of(segment)
+        rows[:] = 0
+        tally = Tally(2, len(rows), 10 * len(rows), rows)
+        cursor = assert_each_slot_once(copy, tally, 10 * slot + 30)
+        assert cursor in (slot, slot + 1)
+        kinds |= set(rows["outcome"].tolist())
+        copy.close()
+        if step == 1500:
+            break
+    assert kinds >= set(Outcome) - {Outcome.UNSENT, Outcome.NONE}
+
+
+def write_until_killed(segment):
+    """The writer process: begins, and never ends by itself."""
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, set())
+        for slot in script(ledger_of(segment, cap=3, timeout_ns=80)):
+            if slot > 40_000:
+                break
+            while segment.pushed(0) - segment.popped(0) > segment.ring_capacity - 40:
+                pass
+        while True:
+            time.sleep(1)
+    finally:
+        os._exit(1)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_writer_killed_at_any_moment_leaves_each_slot_exactly_once():
+    segment = Segment(1, 1 << 12, 8)
+    rows = np.zeros(50_000, dtype=RECORD)
+    draw = random.Random(11)
+    lengths = set()
+    for _ in range(200):
+        segment.reset()
+        rows[:] = 0
+        tally = Tally(2, len(rows), 10 * len(rows), rows)
+        pid = os.fork()
+        if pid == 0:
+            write_until_killed(segment)
+        try:
+            target, deadline_s = draw.randrange(1, 2000), time.monotonic() + 20
+            while segment.pushed(0) < target:
+                tally.drain(segment, 0)
+                assert time.monotonic() < deadline_s
+            for _ in range(draw.randrange(50)):
+                pass
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        t_dead_ns = 10 * segment.cursor(0) + draw.choice([0, 30, 10_000])
+        lengths.add(assert_each_slot_once(segment, tally, t_dead_ns))
+    assert len(lengths) > 100
