@@ -2,10 +2,12 @@
 
 import mmap
 import os
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness._ledger import Ledger
 from harness._shm import ENTRY_BYTES, RECORD_BYTES, Segment
 from harness.records import RECORD
 
@@ -21,9 +23,7 @@ class SegmentView:
         self.memory = np.frombuffer(mmap.mmap(segment.fd, segment.size_bytes), dtype=np.uint8)
         self.worker_bytes = (segment.size_bytes - RUN_PAGE_BYTES) // segment.workers
         records_bytes = segment.ring_capacity * RECORD_BYTES
-        self.records_at = (
-            self.worker_bytes - segment.table_capacity * ENTRY_BYTES - records_bytes
-        )
+        self.records_at = self.worker_bytes - segment.table_capacity * ENTRY_BYTES - records_bytes
 
     def ring(self, worker: int) -> NDArray[np.void]:
         """The worker's ring, as records in memory order."""
@@ -42,3 +42,15 @@ def copy_of(segment: Segment) -> Segment:
     copy = Segment(segment.workers, segment.ring_capacity, segment.table_capacity)
     os.pwrite(copy.fd, os.pread(segment.fd, segment.size_bytes, 0), 0)
     return copy
+
+
+def ledger_of(segment: Segment, worker: int = 0, **changes: Any) -> Ledger:
+    """A ledger whose times are small numbers of ns."""
+    given: dict[str, Any] = {
+        "servers": 2,
+        "slo_ns": 50,
+        "timeout_ns": 500,
+        "lag_ns": 20,
+        "cap": 4,
+    }
+    return Ledger(segment, worker, **given | changes)

@@ -1,5 +1,6 @@
 """One worker's engine in this process, its phases run and their books checked."""
 
+import itertools
 import socket
 import threading
 import time
@@ -25,6 +26,21 @@ WATCH_S = 30.0
 HANDED = (Outcome.OK, Outcome.ERROR, Outcome.TIMEOUT, Outcome.CANCELLED)
 BURST = PlanSpec("constant", 2000.0, 1, 10 * MS)
 """20 slots."""
+
+STEADY = PlanSpec("constant", 2000.0, 1, 150 * MS)
+"""300 slots."""
+
+Ending = tuple[Outcome, Reason, int]
+"""Outcome, reason, gRPC status."""
+
+OK = (Outcome.OK, Reason.NONE, 0)
+LOST = (Outcome.ERROR, Reason.CONNECTION_LOST, 14)
+NO_CONNECTION = (Outcome.ERROR, Reason.NO_CONNECTION, 14)
+REFUSED = (Outcome.ERROR, Reason.STREAM_RESET, 14)
+TIMEOUT = (Outcome.TIMEOUT, Reason.NONE, 0)
+CANCELLED = (Outcome.CANCELLED, Reason.NONE, 0)
+BACKPRESSURE = (Outcome.DROPPED, Reason.BACKPRESSURE, 0)
+CLIENT = (Outcome.DROPPED, Reason.CLIENT, 0)
 
 
 def request_body(size_bytes: int = 64) -> tuple[bytes, int]:
@@ -169,7 +185,7 @@ class Load:
         assert judged == np.count_nonzero(rows["decision"] != Decision.UNDECIDED)
         answered = rows[rows["outcome"] == Outcome.OK]
         names = ("t_sched_ns", "t_taken_ns", "t_sent_ns", "t_first_ns", "t_done_ns")
-        for before, after in zip(names, names[1:], strict=False):
+        for before, after in itertools.pairwise(names):
             assert (answered[before] <= answered[after]).all(), (before, after)
         unanswered = np.isin(rows["outcome"], (Outcome.TIMEOUT, Outcome.CANCELLED, Outcome.DROPPED))
         assert (rows["t_done_ns"][unanswered] == ABSENT_NS).all()
@@ -178,12 +194,20 @@ class Load:
             assert (rows["decision"] != Decision.SLOW).all()
 
 
-def endings(rows: NDArray[np.void]) -> set[tuple[Outcome, Reason, int]]:
-    """The different (outcome, reason, status) among the records."""
+def endings(rows: NDArray[np.void]) -> set[Ending]:
+    """The different endings among the records."""
     return {
         (Outcome(row["outcome"]), Reason(row["reason"]), int(row["status"]))
         for row in np.unique(rows[["outcome", "reason", "status"]])
     }
+
+
+def count(rows: NDArray[np.void], ending: Ending) -> int:
+    """How many records have this ending."""
+    outcome, reason, status = ending
+    return np.count_nonzero(
+        (rows["outcome"] == outcome) & (rows["reason"] == reason) & (rows["status"] == status)
+    )
 
 
 def _fields(address: Sequence[Any]) -> list[tuple[bytes, bytes]]:

@@ -80,6 +80,7 @@ class PeerConnection:
         self.data_sizes: list[int] = []
         self.client_settings: dict[int, int] = {}
         self.pings_answered = 0
+        self.closed = False
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
 
@@ -95,7 +96,9 @@ class PeerConnection:
         self.send(SETTINGS, 0, 0, payload)
 
     def headers(self, stream_id: int, fields: Mapping[str, str], end: bool = False) -> None:
-        self.send(HEADERS, END_HEADERS | (END_STREAM if end else 0), stream_id, header_block(fields))
+        self.send(
+            HEADERS, END_HEADERS | (END_STREAM if end else 0), stream_id, header_block(fields)
+        )
         if end:
             self.bodies.pop(stream_id, None)
 
@@ -125,8 +128,9 @@ class PeerConnection:
         self.send(WINDOW_UPDATE, 0, stream_id, struct.pack("!I", by))
 
     def close(self) -> None:
-        """Hang up; the client reads what was sent before, then the end."""
-        self.sock.shutdown(socket.SHUT_RDWR)
+        """Hang up: the client reads what was sent before, then the end; no more is answered."""
+        self.closed = True
+        self.sock.shutdown(socket.SHUT_WR)
 
     def serve(self) -> None:
         """Until the client is gone."""
@@ -145,7 +149,8 @@ class PeerConnection:
                 stream_id = int.from_bytes(received[5:9], "big")
                 payload = bytes(received[9 : 9 + length])
                 del received[: 9 + length]
-                self._on_frame(kind, flags, stream_id, payload)
+                if not self.closed:
+                    self._on_frame(kind, flags, stream_id, payload)
 
     def _receive(self, received: bytearray, expected: int) -> bool:
         while True:
@@ -175,22 +180,21 @@ class PeerConnection:
         elif kind == RST_STREAM:
             self.bodies.pop(stream_id, None)
             self.resets.append(struct.unpack("!I", payload)[0])
-        elif kind == PING:
-            if flags & ACK:
-                self.pings_answered += 1
-            else:
-                self.send(PING, ACK, 0, payload)
+        elif kind == PING and flags & ACK:
+            self.pings_answered += 1
         elif kind == SETTINGS and not flags & ACK:
-            for at in range(0, len(payload), 6):
-                key, value = struct.unpack_from("!HI", payload, at)
-                self.client_settings[key] = value
-            if self.peer.settles:
-                self.send(SETTINGS, ACK, 0)
+            self._on_settings(payload)
         if kind == DATA and flags & END_STREAM:
             body = bytes(self.bodies[stream_id])
             assert body[:5] == framed(body[5:])[:5]
             self.requests += 1
             self.peer.on_request(self, Request(stream_id, body[5:]))
+
+    def _on_settings(self, payload: bytes) -> None:
+        for key, value in struct.iter_unpack("!HI", payload):
+            self.client_settings[key] = value
+        if self.peer.settles:
+            self.send(SETTINGS, ACK, 0)
 
 
 class Peer:
@@ -281,6 +285,11 @@ class Peer:
                 pass  # the client hung up, or this side did
             except BaseException as error:
                 self.errors.append(error)
+
+
+def answer_after(delay_s: float) -> Callable[[PeerConnection, Request], None]:
+    """What answers as it should, that much later."""
+    return lambda connection, request: connection.later(delay_s, lambda: connection.answer(request))
 
 
 @contextlib.contextmanager

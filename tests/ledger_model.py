@@ -115,9 +115,7 @@ class LedgerModel:
     def drop(self, one: Slot) -> None:
         """Dropped at the cap: a violation by status, the active server's."""
         decision = Decision.SLOW if one.overdue else Decision.STATUS
-        self.record(
-            one, Outcome.DROPPED, decision, reason=Reason.BACKPRESSURE, server=self.active
-        )
+        self.record(one, Outcome.DROPPED, decision, reason=Reason.BACKPRESSURE, server=self.active)
 
     def wait(self, one: Slot) -> None:
         one.flags |= Flag.WAITED

@@ -36,7 +36,7 @@ def test_values_fit_their_fields():
         assert len(enum) <= np.iinfo(RECORD[name]).max
     assert [flag.value for flag in Flag] == [1 << bit for bit in range(len(Flag))]
     assert sum(Flag) <= np.iinfo(RECORD["flags"]).max
-    assert NO_SERVER == np.iinfo(RECORD["server"]).max
+    assert np.iinfo(RECORD["server"]).max == NO_SERVER
     assert ABSENT_NS < 0
 
 

@@ -17,7 +17,10 @@ def shallow_message():
     proto = descriptor_pb2.FileDescriptorProto(name="shallow.proto", syntax="proto2")
     message = proto.message_type.add(name="Shallow")
     field = descriptor_pb2.FieldDescriptorProto
-    for name, number, label in (("id", 3, field.LABEL_OPTIONAL), ("outputs", 5, field.LABEL_REPEATED)):
+    for name, number, label in (
+        ("id", 3, field.LABEL_OPTIONAL),
+        ("outputs", 5, field.LABEL_REPEATED),
+    ):
         message.field.add(name=name, number=number, label=label, type=field.TYPE_BYTES)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(proto)
@@ -28,7 +31,9 @@ Shallow = shallow_message()
 
 IDS = st.one_of(
     st.just(ID.decode()),
-    st.sampled_from(["", ID.decode()[:-1], ID.decode() + "0", ID.decode().upper(), "w" + ID.decode()[1:]]),
+    st.sampled_from(
+        ["", ID.decode()[:-1], ID.decode() + "0", ID.decode().upper(), "w" + ID.decode()[1:]]
+    ),
     st.text(max_size=20),
 )
 
@@ -141,7 +146,9 @@ ID_FIELD = b"\x1a\x10" + ID
 
 
 @settings(max_examples=500)
-@given(st.lists(st.one_of(st.binary(max_size=12), st.just(ID_FIELD), st.just(b"\x2a\x00")), max_size=6))
+@given(
+    st.lists(st.one_of(st.binary(max_size=12), st.just(ID_FIELD), st.just(b"\x2a\x00")), max_size=6)
+)
 @example([ID_FIELD, b"\x9a\x80\x80\x80\x80\x00\x00"])
 @example([ID_FIELD, b"\x80\x80\x80\x80\x10\x00"])
 @example([ID_FIELD, b"\xfa\xff\xff\xff\xff\x0f\x00"])

@@ -75,9 +75,7 @@ class Recount:
     def __init__(self, records):
         self.counts, self.reasons, self.statuses = Counter(), Counter(), Counter()
         self.buckets, self.inside, self.workers = Counter(), Counter(), Counter()
-        self.values = {
-            (name, server): [] for name in HISTOGRAMS for server in range(SERVERS + 1)
-        }
+        self.values = {(name, server): [] for name in HISTOGRAMS for server in range(SERVERS + 1)}
         for one in records:
             self.add(one)
 

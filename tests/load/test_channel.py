@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from harness.load.channel import LINE_LIMIT_BYTES, Channel, ChannelClosed
 
 MESSAGES = st.lists(
-    st.dictionaries(st.text(max_size=8), st.one_of(st.integers(), st.text(), st.none()), max_size=3),
+    st.dictionaries(
+        st.text(max_size=8), st.one_of(st.integers(), st.text(), st.none()), max_size=3
+    ),
     max_size=6,
 )
 
