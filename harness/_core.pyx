@@ -6,8 +6,8 @@ from libc.string cimport memcpy
 
 from harness._connection cimport (
     CONN_CLOSED, CONN_LEAVING, CONN_READY, Connection, Endpoint, Template, connection_event,
-    connection_close, connection_flush, connection_free, connection_has_credit, connection_init, connection_lose,
-    connection_open, connection_reset, connection_submit,
+    connection_close, connection_flush, connection_free, connection_has_credit, connection_init,
+    connection_lose, connection_open, connection_reset, connection_submit,
 )
 from harness._ledger cimport (
     Ledger, LedgerState, ledger_abandon, ledger_expire_next, ledger_finish, ledger_hand,
