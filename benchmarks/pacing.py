@@ -6,6 +6,7 @@ Prints each run and the medians, beside the gaps a bare spin loop saw in the sam
 """
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -32,35 +33,33 @@ COMMAND = [sys.executable, "-c", "from harness.cli import main; main()"]
 
 
 class MemoryWatch(threading.Thread):
-    """Resident memory of coordinator and workers together, sampled while they run."""
+    """Resident memory of the coordinator and of its worker, sampled while they run."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
-        self.process = psutil.Process(pid)
-        self.samples: list[tuple[float, int]] = []
+        self.coordinator = psutil.Process(pid)
+        self.samples: list[tuple[float, int, int]] = []
         self.start()
 
     def run(self) -> None:
-        with_workers = False
-        try:
-            while self.process.is_running():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            while self.coordinator.is_running():
                 workers = [
-                    one for one in self.process.children() if "harness.load.worker" in one.cmdline()
+                    one
+                    for one in self.coordinator.children()
+                    if "harness.load.worker" in one.cmdline()
                 ]
-                with_workers = with_workers or bool(workers)
-                if with_workers and not workers:
-                    return
                 if workers:
-                    rss = sum(one.memory_info().rss for one in [self.process, *workers])
-                    self.samples.append((time.monotonic(), rss))
+                    rss = [one.memory_info().rss for one in (self.coordinator, workers[0])]
+                    self.samples.append((time.monotonic(), *rss))
+                elif self.samples:
+                    return
                 time.sleep(0.1)
-        except psutil.NoSuchProcess:
-            return
 
-    def growth_mb(self, after_s: float, until_s: float) -> float:
-        """Largest less the value ``after_s`` after the first sample."""
+    def growth_mb(self, process: int, after_s: float, until_s: float) -> float:
+        """Largest less the value ``after_s`` after the first sample; 1: coordinator, 2: worker."""
         first_s = self.samples[0][0]
-        late = [rss for t_s, rss in self.samples if after_s <= t_s - first_s <= until_s]
+        late = [one[process] for one in self.samples if after_s <= one[0] - first_s <= until_s]
         return (max(late) - late[0]) / 1e6
 
 
@@ -121,7 +120,8 @@ def one_run(rate: float, duration_s: int, spin: str, seed: int) -> dict[str, flo
         "arrival_p99_us": float(np.percentile(transit_ns, 99)) / 1e3,
         "dispersion_plan": dispersion(planned_ns, duration_ns),
         "dispersion_journal": dispersion(inside, duration_ns),
-        "memory_growth_mb": memory.growth_mb(warmup_s + 1, warmup_s + duration_s - 0.5),
+        "coordinator_growth_mb": memory.growth_mb(1, warmup_s + 1, warmup_s + duration_s),
+        "worker_growth_mb": memory.growth_mb(2, warmup_s + 1, warmup_s + duration_s),
     }
 
 

@@ -34,8 +34,11 @@ class Engine:
         spin: bool,
         cancel_expired: bool,
     ) -> None: ...
-    def calibrate(self) -> int:
-        """Measure how much earlier than a deadline to wake (ns, 20 to 150 us)."""
+    def calibrate(self, budget_ns: int) -> int:
+        """Measure how much earlier than a slot to wake, the rest is spun (ns, 20 to 150 us).
+
+        Without ``spin`` at most ``budget_ns``.
+        """
 
     def connect(self, patience_ns: int) -> bool:
         """Open every connection; True once all are settled, False when patience ends."""

@@ -6,8 +6,8 @@ from libc.string cimport memcpy
 
 from harness._connection cimport (
     CONN_CLOSED, CONN_LEAVING, CONN_READY, Connection, Endpoint, Template, connection_event,
-    connection_close, connection_flush, connection_free, connection_has_credit, connection_init, connection_lose,
-    connection_open, connection_reset, connection_submit,
+    connection_close, connection_flush, connection_free, connection_has_credit, connection_init,
+    connection_lose, connection_open, connection_reset, connection_submit,
 )
 from harness._ledger cimport (
     Ledger, LedgerState, ledger_abandon, ledger_expire_next, ledger_finish, ledger_hand,
@@ -30,6 +30,10 @@ cdef enum:
     EVENTS = 64
     TURN_NS = 10000000  # the longest sleep: heartbeat and watermark at least this often
     GRPC_UNAVAILABLE = 14
+    CALIBRATION_SLEEPS = 60
+    LEAST_GUARD_NS = 20000
+    MOST_GUARD_NS = 150000
+    GUARD_STEP_NS = 50
     READ_LIMIT_BYTES = 1 << 18
     READ_LEAST_BYTES = 1 << 13
 
@@ -62,7 +66,8 @@ cdef class Engine:
     cdef bint spin
     cdef bint cancel_expired
     cdef bint broken  # some connection needs more than its events
-    cdef int64_t guard_ns
+    cdef int64_t guard_ns  # how much earlier than a slot to wake
+    cdef int64_t guard_limit_ns
     cdef int64_t origin_ns
     cdef int64_t retry_ns
     cdef uint64_t verdict
@@ -159,20 +164,24 @@ cdef class Engine:
         free(self.lanes)
         free(self.buffer)
 
-    def calibrate(self):
+    def calibrate(self, int64_t budget_ns):
         cdef list oversleeps = []
-        cdef int64_t start_ns
+        cdef int64_t start_ns, asked_ns
         cdef epoll_event event
-        cdef int _, epoll_fd
+        cdef int i, epoll_fd
         prctl1(PR_SET_TIMERSLACK, 1)
         epoll_fd = epoll_create1(0)
-        for _ in range(20):
+        for i in range(CALIBRATION_SLEEPS):
+            asked_ns = 100000 * (1 + i % 4)
             start_ns = clock_ns()
-            epoll_wait_ns(epoll_fd, &event, 1, 200000)
-            oversleeps.append(clock_ns() - start_ns - 200000)
+            epoll_wait_ns(epoll_fd, &event, 1, asked_ns)
+            oversleeps.append(clock_ns() - start_ns - asked_ns)
         close(epoll_fd)
-        # The 9th of 10: rarer oversleeps are the machine's, and would cost all the others.
-        self.guard_ns = min(max(sorted(oversleeps)[17], 20000), 150000)
+        # The 19th of 20 to start from: rarer oversleeps are the machine's.
+        oversleeps.sort()
+        self.guard_limit_ns = MOST_GUARD_NS if self.spin else min(MOST_GUARD_NS, budget_ns)
+        self.guard_ns = min(max(oversleeps[CALIBRATION_SLEEPS * 19 // 20], LEAST_GUARD_NS),
+                            self.guard_limit_ns)
         return self.guard_ns
 
     def connect(self, int64_t patience_ns):
@@ -186,7 +195,7 @@ cdef class Engine:
                 if self.connections[i].state == CONN_CLOSED:
                     connection_open(&self.connections[i], clock_ns())
             while not settled and clock_ns() < end_ns:
-                if self.wait(1000000, clock_ns()) < 0:
+                if self.wait(1000000) < 0:
                     break
                 self.flush(clock_ns())
                 if self.broken:
@@ -242,7 +251,8 @@ cdef class Engine:
         cdef int64_t next_ns = plan.next_share_ns(self.worker, self.workers)
         cdef int64_t now_ns, cut_ns, end_ns, wake_ns, gap_ns, turn_ns
         cdef int32_t e
-        cdef int burst, how = PHASE_DONE
+        cdef int burst, events, how = PHASE_DONE
+        cdef bint slept
         now_ns = clock_ns() - self.origin_ns
         while True:
             turn_ns = now_ns
@@ -285,13 +295,19 @@ cdef class Engine:
                 break
             if next_ns < 0 and now_ns >= end_ns:
                 break
-            wake_ns = min(books.next_sched_ns, ledger_next_deadline_ns(books))
-            wake_ns = min(min(wake_ns, self.retry_ns), min(end_ns, now_ns + TURN_NS))
-            if self.wait(self.sleep_ns(wake_ns - now_ns), turn_ns) < 0:
+            wake_ns = min(min(ledger_next_deadline_ns(books), self.retry_ns),
+                          min(end_ns, now_ns + TURN_NS))
+            # Waking is late by what the machine takes for it; only slots are worth being early.
+            wake_ns = min(wake_ns, books.next_sched_ns - self.guard_ns)
+            events = self.wait(max(wake_ns - now_ns, <int64_t> 0))
+            if events < 0:
                 how = PHASE_HUNG_UP
                 break
+            slept = events == 0 and wake_ns > now_ns
             now_ns = clock_ns() - self.origin_ns
-            gap_ns = now_ns - max(turn_ns, wake_ns - self.guard_ns)
+            if slept:
+                self.learn_guard(now_ns - wake_ns)
+            gap_ns = now_ns - max(turn_ns, wake_ns)
             if gap_ns > books.page.max_loop_gap_ns:
                 books.page.max_loop_gap_ns = gap_ns
             books.page.loop_turns += 1
@@ -302,11 +318,14 @@ cdef class Engine:
         ledger_publish(books, now_ns)
         return how
 
-    cdef inline int64_t sleep_ns(self, int64_t until_ns) noexcept nogil:
-        """How long to block: spinning stops blocking a guard's width before the deadline."""
-        if self.spin:
-            until_ns -= self.guard_ns
-        return until_ns if until_ns > 0 else 0
+    cdef inline int learn_guard(self, int64_t oversleep_ns) noexcept nogil:
+        """Follow the 99th percentile of oversleeps: up by 99 steps for each one over it."""
+        if oversleep_ns > self.guard_ns:
+            self.guard_ns = min(self.guard_ns + 99 * GUARD_STEP_NS, self.guard_limit_ns)
+        else:
+            self.guard_ns = max(self.guard_ns - GUARD_STEP_NS,
+                                min(<int64_t> LEAST_GUARD_NS, self.guard_limit_ns))
+        return 0
 
     cdef inline int see_verdict(self, int64_t now_ns) noexcept nogil:
         cdef uint64_t word = load_acquire(&self.run_page.verdict)
@@ -369,8 +388,8 @@ cdef class Engine:
                 self.broken = True
         return 0
 
-    cdef int wait(self, int64_t timeout_ns, int64_t now_ns) noexcept nogil:
-        """Wait for the sockets and work on what they bring. -1: the coordinator is gone."""
+    cdef int wait(self, int64_t timeout_ns) noexcept nogil:
+        """Work on what the sockets bring; the number of events. -1: the coordinator is gone."""
         cdef epoll_event events[EVENTS]
         cdef Connection *connection
         cdef char scrap[64]
@@ -388,7 +407,7 @@ cdef class Engine:
                 connection_lose(connection, clock_ns() - self.origin_ns)
             if connection.state != CONN_READY:
                 self.broken = True
-        return 0
+        return n if n > 0 else 0
 
     cdef int mend(self, int64_t now_ns) noexcept nogil:
         """Replace connections that are leaving, reopen lost ones when their time has come."""

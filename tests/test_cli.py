@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from harness import __version__
 from harness.embedded.model import parse_model
 from harness.embedded.server import EmbeddedServer, ServeConfig
 from tests.runs import COMMAND, bench
@@ -93,6 +94,7 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     assert done.returncode == 0
     for command in ("bench", "demo", "serve"):
         assert command in done.stdout
+    assert harness("--version", cwd=tmp_path).stdout.strip() == __version__
     done = harness("bench", "--help", cwd=tmp_path)
     assert done.returncode == 0
     assert all(len(line) <= 80 for line in done.stdout.splitlines())

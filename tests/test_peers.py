@@ -6,16 +6,18 @@ import subprocess
 import pytest
 
 from benchmarks import peers
+from harness.embedded.server import EmbeddedServer
 from harness.errors import NotStartedError
 
 
-def test_perf_analyzer_completes_a_run_against_triton(triton):
+def run_perf_analyzer(model: str, url: str) -> int:
+    """How many requests it completed."""
     perf_analyzer = peers.peer("perf_analyzer")
     assert perf_analyzer.version.startswith("2.41")
     options = "-i grpc --concurrency-range 1 --measurement-mode count_windows"
     options += " --measurement-request-count 100 -s 999 -r 3"
     result = subprocess.run(
-        [*perf_analyzer.argv, "-m", "identity_cached", "-u", triton.grpc_url, *options.split()],
+        [*perf_analyzer.argv, "-m", model, "-u", url, *options.split()],
         env=perf_analyzer.environment(),
         capture_output=True,
         text=True,
@@ -25,7 +27,16 @@ def test_perf_analyzer_completes_a_run_against_triton(triton):
     assert result.returncode == 0, result.stdout + result.stderr
     count = re.search(r"Request count: (\d+)", result.stdout)
     assert count is not None
-    assert int(count[1]) >= 100
+    return int(count[1])
+
+
+def test_perf_analyzer_completes_a_run_against_triton(triton):
+    assert run_perf_analyzer("identity_cached", triton.grpc_url) >= 100
+
+
+def test_perf_analyzer_completes_a_run_against_the_embedded_server():
+    with EmbeddedServer() as server:
+        assert run_perf_analyzer("identity", server.url) >= 100
 
 
 def test_h2load_runs():

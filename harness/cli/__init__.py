@@ -3,9 +3,11 @@
 import os
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
+from harness import __version__
 from harness.cli import bench, demo, serve
 from harness.errors import HarnessError
 
@@ -18,9 +20,14 @@ app = typer.Typer(
 
 
 @app.callback()
-def harness(context: typer.Context) -> None:
+def harness(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
     """Open-loop load generator for NVIDIA Triton, with SLO accounting of every request."""
-    if context.invoked_subcommand is None:
+    if version:
+        print(__version__)
+    elif context.invoked_subcommand is None:
         print(context.get_help())
 
 

@@ -17,6 +17,8 @@ from harness.load.cpus import CpuPlan
 from harness.plan import PlanFacts, PlanSpec
 
 CONNECT_NS = 3 * NS_PER_S
+SLEEPING_SHARE = 0.2
+"""Of its CPU, what a sleeping worker may spend on being in time."""
 MAX_WAITING = 32_768
 """Slots of one worker that may wait at the cap; beyond that they are dropped at once."""
 
@@ -92,6 +94,7 @@ class Preparation:
             "workers": self.cpus.workers,
             "cpu": self.cpus.worker_cpus[worker],
             "spin": self.cpus.spin,
+            "guard_budget_ns": int(SLEEPING_SHARE * NS_PER_S * self.cpus.workers / config.rate),
             "transport": config.transport,
             "ring_capacity": segment.ring_capacity,
             "table_capacity": segment.table_capacity,

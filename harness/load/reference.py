@@ -63,7 +63,7 @@ class ReferenceEngine:
         self.generation = 0
         self.errors: list[tuple[int, str] | None] = [None] * len(self.clients)
 
-    def calibrate(self) -> int:
+    def calibrate(self, budget_ns: int) -> int:
         """This transport sleeps on a queue; there is nothing to calibrate."""
         return 0
 

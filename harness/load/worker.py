@@ -59,7 +59,7 @@ def serve(channel: Channel, setup: dict[str, Any], segment_fd: int, body_fd: int
         file.seek(0)
         body = file.read()
     engine = make_engine(setup, segment, ledger, body, channel.fileno())
-    guard_ns = engine.calibrate()
+    guard_ns = engine.calibrate(setup["guard_budget_ns"])
     engine.connect(setup["connect_ns"])
     channel.send({"ready": {"settled": engine.settled(), "guard_ns": guard_ns}})
     while (message := channel.receive(None)) is not None and "run" in message:

@@ -3,8 +3,11 @@ import socket
 import struct
 import time
 
+import grpc
 import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from harness._response import request_id
 from harness.embedded.server import EmbeddedServer, ServeConfig
 from tests.h2wire import GOAWAY, HEADERS, SETTINGS, Wire, frame
 
@@ -55,6 +58,25 @@ def test_the_clock_waits_for_the_first_request():
         while answered(wire, stream):
             stream += 2
             assert time.monotonic() < deadline
+
+
+def test_probes_and_warm_up_do_not_start_the_clock():
+    channel_options = [("grpc.use_local_subchannel_pool", 1)]
+    with (
+        served("0s: error=INTERNAL") as server,
+        grpc.insecure_channel(server.url, channel_options) as channel,
+    ):
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        request = service_pb2.ModelInferRequest(model_name="identity")
+        request.inputs.add(name="INPUT0", datatype="FP32", shape=[16])
+        request.raw_input_contents.append(bytes(64))
+        for prefix in "pw":
+            request.id = request_id(prefix, 7).decode()
+            assert stub.ModelInfer(request, timeout=5).id == request.id
+        request.id = request_id("s", 7).decode()
+        with pytest.raises(grpc.RpcError) as failed:
+            stub.ModelInfer(request, timeout=5)
+        assert failed.value.code() == grpc.StatusCode.INTERNAL
 
 
 def test_a_share_of_errors():
