@@ -119,7 +119,9 @@ def one_run(rate: float, duration_s: int, spin: str, seed: int) -> dict[str, flo
         "arrival_p50_us": float(np.percentile(transit_ns, 50)) / 1e3,
         "arrival_p99_us": float(np.percentile(transit_ns, 99)) / 1e3,
         "dispersion_plan": dispersion(planned_ns, duration_ns),
-        "dispersion_journal": dispersion(inside, duration_ns),
+        "dispersion_gap": abs(
+            dispersion(inside, duration_ns) - dispersion(planned_ns, duration_ns)
+        ),
         "coordinator_growth_mb": memory.growth_mb(1, warmup_s + 1, warmup_s + duration_s),
         "worker_growth_mb": memory.growth_mb(2, warmup_s + 1, warmup_s + duration_s),
     }

@@ -13,7 +13,8 @@ class Engine:
 
     ``body`` is the gRPC message of every request with its 5-byte prefix; the 16 bytes at
     ``id_offset`` become the slot's id. ``endpoints``: for each server its struct sockaddr and the
-    header fields to send. ``lanes``: connections per server. Raises ValueError, OSError or
+    header fields to send. ``lanes``: connections per server. ``shares_cpu``: with another worker, which
+    is let in while this one spins. Raises ValueError, OSError or
     MemoryError when it cannot be set up.
     """
 
@@ -32,6 +33,7 @@ class Engine:
         endpoints: Sequence[tuple[bytes, Sequence[tuple[bytes, bytes]]]],
         lanes: int,
         spin: bool,
+        shares_cpu: bool,
         cancel_expired: bool,
     ) -> None: ...
     def calibrate(self, budget_ns: int) -> int:

@@ -19,7 +19,8 @@ from harness._shm cimport ENTRY_EXPIRED, NONE, OUTCOME_ERROR, REASON_NO_CONNECTI
 from harness.includes.atomics cimport load_acquire, load_acquire_i64, store_release
 from harness.includes.linux cimport (
     EPOLL_CTL_ADD, EPOLLIN, MSG_DONTWAIT, PR_SET_TIMERSLACK, clock_ns, close, epoll_create1,
-    epoll_ctl, epoll_event, epoll_wait_ns, prctl1, recv, sockaddr_storage,
+    epoll_ctl, epoll_event, epoll_wait_ns, prctl1, recv, sched_yield,
+    sockaddr_storage,
 )
 from harness.includes.nghttp2 cimport (
     NGHTTP2_NV_FLAG_NO_COPY_NAME, NGHTTP2_NV_FLAG_NO_COPY_VALUE, nghttp2_nv,
@@ -64,6 +65,7 @@ cdef class Engine:
     cdef int control_fd
     cdef int epoll_fd
     cdef bint spin
+    cdef bint shares_cpu  # with another worker
     cdef bint cancel_expired
     cdef bint broken  # some connection needs more than its events
     cdef int64_t guard_ns  # how much earlier than a slot to wake
@@ -79,7 +81,7 @@ cdef class Engine:
     def __init__(self, Ledger ledger not None, int worker, int workers, *, int control_fd,
                  bytes body not None, size_t id_offset, uint32_t outputs,
                  uint32_t response_limit_bytes, size_t response_bytes, endpoints,
-                 int lanes, bint spin, bint cancel_expired):
+                 int lanes, bint spin, bint shares_cpu, bint cancel_expired):
         cdef int i, s
         cdef epoll_event event
         if <Py_ssize_t> id_offset + 16 > len(body):
@@ -94,6 +96,7 @@ cdef class Engine:
         self.lane_count = lanes
         self.connection_count = 2 * self.servers * lanes
         self.spin = spin
+        self.shares_cpu = shares_cpu
         self.cancel_expired = cancel_expired
         self.read_bytes = min(max(<size_t> READ_LEAST_BYTES, 8 * response_bytes),
                               <size_t> READ_LIMIT_BYTES)
@@ -299,6 +302,8 @@ cdef class Engine:
                           min(end_ns, now_ns + TURN_NS))
             # Waking is late by what the machine takes for it; only slots are worth being early.
             wake_ns = min(wake_ns, books.next_sched_ns - self.guard_ns)
+            if self.shares_cpu and wake_ns <= now_ns:
+                sched_yield()
             events = self.wait(max(wake_ns - now_ns, <int64_t> 0))
             if events < 0:
                 how = PHASE_HUNG_UP

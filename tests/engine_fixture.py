@@ -104,6 +104,7 @@ class Load:
             ],
             lanes=lanes,
             spin=spin,
+            shares_cpu=False,
             cancel_expired=cancel_expired,
         )
         self.during: list[tuple[float, Callable[[], None]]] = []

@@ -108,6 +108,7 @@ def make_engine(
         ],
         lanes=setup["connections"],
         spin=setup["spin"],
+        shares_cpu=setup["shares_cpu"],
         cancel_expired=setup["cancel_expired"],
     )
 
