@@ -13,9 +13,9 @@ class Engine:
 
     ``body`` is the gRPC message of every request with its 5-byte prefix; the 16 bytes at
     ``id_offset`` become the slot's id. ``endpoints``: for each server its struct sockaddr and the
-    header fields to send. ``lanes``: connections per server. ``shares_cpu``: with another worker, which
-    is let in while this one spins. Raises ValueError, OSError or
-    MemoryError when it cannot be set up.
+    header fields to send. ``lanes``: connections per server. ``shares_cpu``: with another worker,
+    which is let in while this one spins. Raises ValueError, OSError or MemoryError when it cannot
+    be set up.
     """
 
     def __init__(
