@@ -14,7 +14,9 @@ from harness._shm cimport (
     OUTCOME_TIMEOUT, OUTCOME_UNSENT, REASON_BACKPRESSURE, REASON_CLIENT, REASON_NONE, UNDECIDED,
     VIOLATED_SLOW, VIOLATED_STATUS, Entry, Record, Segment,
 )
-from harness.includes.atomics cimport load_acquire, store_release, store_release_i64
+from harness.includes.atomics cimport (
+    load_acquire, store_release, store_release_i64, store_release_u8,
+)
 
 cdef enum:
     ABSENT_NS = -1
@@ -151,7 +153,8 @@ cdef int32_t ledger_take(LedgerState *self, int64_t slot, int64_t t_sched_ns,
     self.live_last = e
     if self.undecided == NONE:
         self.undecided = e
-    entry.state = ENTRY_WAITING
+    # Whoever finds the entry in this state finds it whole: the worker may die at any moment.
+    store_release_u8(&entry.state, ENTRY_WAITING)
     store_release_i64(&self.page.cursor, slot + 1)
     return e
 
@@ -184,7 +187,7 @@ cdef int ledger_hand(LedgerState *self, int32_t e, uint8_t server, uint32_t epoc
     cdef Entry *entry = &self.entries[e]
     entry.server = server
     entry.epoch = epoch
-    entry.state = ENTRY_HANDED
+    store_release_u8(&entry.state, ENTRY_HANDED)
     self.page.in_flight[server] += 1
     if self.page.in_flight[server] > self.page.in_flight_max[server]:
         self.page.in_flight_max[server] = self.page.in_flight[server]

@@ -223,7 +223,6 @@ class Bench:
                     name,
                     now_ns,
                     phase.spec.duration_ns,
-                    found.scheduled,
                     found.ok,
                     found.decided,
                     found.violations,

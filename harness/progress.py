@@ -14,7 +14,6 @@ class Progress:
     phase: str  # "warm-up" or "run"
     t_ns: int
     duration_ns: int
-    slots: int  # final records so far
     ok: int
     decided: int
     violations: int
@@ -64,6 +63,6 @@ def progress_text(progress: Progress) -> str:
     done_s = min(progress.t_ns, progress.duration_ns) / NS_PER_S
     return (
         f"{progress.phase} {done_s:.0f}/{progress.duration_ns / NS_PER_S:g} s"
-        f"  ok {progress.ok}/{progress.slots}  {latency}"
+        f"  ok {progress.ok}  {latency}"
         f"  violated {share:.2f} %  in flight {progress.in_flight}"
     )
