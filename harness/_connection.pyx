@@ -13,6 +13,10 @@ from harness._shm cimport (
     REASON_GRPC_STATUS, REASON_INVALID_RESPONSE, REASON_NONE, REASON_STREAM_RESET,
     REASON_TOO_LARGE, REASON_WRONG_ID, Entry,
 )
+from harness._status cimport (
+    GRPC_INTERNAL, GRPC_OK, GRPC_RESOURCE_EXHAUSTED, GRPC_UNAVAILABLE, GRPC_UNKNOWN, decimal,
+    status_of_http, status_of_reset,
+)
 from harness.includes.linux cimport (
     EAGAIN, EINPROGRESS, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT,
     IPPROTO_TCP, MSG_NOSIGNAL, SO_ERROR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET,
@@ -30,60 +34,8 @@ cdef enum:
     FIRST_BACKOFF_NS = 10000000
     LAST_BACKOFF_NS = 1000000000
 
-cdef enum:  # gRPC status codes
-    GRPC_OK = 0
-    GRPC_CANCELLED = 1
-    GRPC_UNKNOWN = 2
-    GRPC_PERMISSION_DENIED = 7
-    GRPC_RESOURCE_EXHAUSTED = 8
-    GRPC_UNIMPLEMENTED = 12
-    GRPC_INTERNAL = 13
-    GRPC_UNAVAILABLE = 14
-    GRPC_UNAUTHENTICATED = 16
-
 cdef nghttp2_session_callbacks *callbacks = NULL
 cdef nghttp2_option *options = NULL
-
-
-cdef uint8_t status_of_reset(uint32_t code) noexcept nogil:
-    """gRPC's table for RST_STREAM (PROTOCOL-HTTP2.md, Errors)."""
-    if code == <uint32_t> NGHTTP2_REFUSED_STREAM:
-        return GRPC_UNAVAILABLE
-    if code == <uint32_t> NGHTTP2_CANCEL:
-        return GRPC_CANCELLED
-    if code == <uint32_t> NGHTTP2_ENHANCE_YOUR_CALM:
-        return GRPC_RESOURCE_EXHAUSTED
-    if code == <uint32_t> NGHTTP2_INADEQUATE_SECURITY:
-        return GRPC_PERMISSION_DENIED
-    return GRPC_INTERNAL
-
-
-cdef uint8_t status_of_http(int code) noexcept nogil:
-    """gRPC's table for answers without grpc-status (http-grpc-status-mapping.md)."""
-    if code == 400:
-        return GRPC_INTERNAL
-    if code == 401:
-        return GRPC_UNAUTHENTICATED
-    if code == 403:
-        return GRPC_PERMISSION_DENIED
-    if code == 404:
-        return GRPC_UNIMPLEMENTED
-    if code == 429 or 502 <= code <= 504:
-        return GRPC_UNAVAILABLE
-    return GRPC_UNKNOWN
-
-
-cdef int decimal(const uint8_t *text, size_t length) noexcept nogil:
-    """A small decimal number; -1 if it is none."""
-    cdef int value = 0
-    cdef size_t i
-    if length == 0 or length > 3:
-        return -1
-    for i in range(length):
-        if not 48 <= text[i] <= 57:
-            return -1
-        value = value * 10 + text[i] - 48
-    return value
 
 
 cdef inline int32_t entry_of(Connection *self, int32_t stream_id) noexcept nogil:

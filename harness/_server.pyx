@@ -10,6 +10,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 from posix.signal cimport kill
 
+from harness._server_answer cimport put_bytes
 from harness._server_connection cimport (
     connection_close,
     connection_flush,
@@ -24,7 +25,6 @@ from harness._server_infer cimport (
     NAME_BYTES,
     Model,
     Tensor,
-    put_bytes,
 )
 from harness._server_journal cimport journal_close, journal_open
 from harness._server_pool cimport pool_calloc, pool_empty, pool_free, pool_malloc, pool_realloc

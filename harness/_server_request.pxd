@@ -3,14 +3,12 @@
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport malloc
 
+from harness._server_answer cimport Segment, response_head_bytes, write_response
 from harness._server_infer cimport (
     GRPC_PREFIX_BYTES,
     MAX_TENSORS,
     Request,
-    Segment,
     read_request,
-    response_head_bytes,
-    write_response,
 )
 from harness._server_journal cimport journal_append
 from harness._server_service cimport Due, heap_pop, heap_push, latency_draw, random_unit

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.string cimport memcmp, memcpy, memset, strlen
 
 from harness._server_connection cimport drain_finally, out_reserve
-from harness._server_infer cimport Segment
+from harness._server_answer cimport Segment
 from harness._server_request cimport request_complete
 from harness._server_state cimport (
     CONTROL_METHODS,

@@ -10,6 +10,7 @@ import pytest
 
 from harness import Bench, BenchConfig, Slo
 from harness.embedded.journal import read_journal
+from harness.embedded.model import parse_model
 from harness.embedded.server import EmbeddedServer, ServeConfig
 from harness.plan import PlanSpec
 from harness.records import Outcome, Reason
@@ -148,8 +149,6 @@ def test_paused_triton_is_accounted_for(
 
 
 def test_large_requests_arrive_whole(tmp_path: Path) -> None:
-    from harness.embedded.model import parse_model  # noqa: PLC0415
-
     model = parse_model("big", ["IN:FP32:3,224,224"], ["OUT:FP32:3,224,224"], 0)
     with EmbeddedServer(ServeConfig(model=model)) as server:
         run = Bench(config(server.url, tmp_path / "out", model="big", rate=100.0)).run()

@@ -133,11 +133,10 @@ def bench(
     ] = False,
 ) -> int:
     """Send a planned load and account for every request."""
-    # Imported on use, so that --help stays quick.
-    from harness.cli.run import run_bench, usage  # noqa: PLC0415
-    from harness.control.headers import parse_header  # noqa: PLC0415
-    from harness.slo import parse_slo  # noqa: PLC0415
-    from harness.units import (  # noqa: PLC0415
+    from harness.cli.run import run_bench, usage
+    from harness.control.headers import parse_header
+    from harness.slo import parse_slo
+    from harness.units import (
         parse_cpus,
         parse_duration_ns,
         parse_shape,

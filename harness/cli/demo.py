@@ -5,11 +5,10 @@ import sys
 
 def demo() -> int:
     """Send a Poisson load to an embedded server for 10 s and show the result."""
-    # Imported on use, so that --help stays quick.
-    from harness.cli.bench import DEFAULT_MODEL  # noqa: PLC0415
-    from harness.cli.run import run_bench  # noqa: PLC0415
-    from harness.config import NS_PER_S  # noqa: PLC0415
-    from harness.slo import parse_slo  # noqa: PLC0415
+    from harness.cli.bench import DEFAULT_MODEL
+    from harness.cli.run import run_bench
+    from harness.config import NS_PER_S
+    from harness.slo import parse_slo
 
     print("harness bench --dist poisson --rate 1000 --duration 10s --slo 50ms", flush=True)
     return run_bench(

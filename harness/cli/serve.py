@@ -11,6 +11,6 @@ PASS_ALL = {
 
 def serve(context: typer.Context) -> int:
     """Run an embedded KServe v2 gRPC server."""
-    from harness.embedded.server import main  # noqa: PLC0415
+    from harness.embedded.server import main
 
     return main(context.args)

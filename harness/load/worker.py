@@ -86,7 +86,7 @@ def make_engine(
     """The transport asked for; both have the methods of ``Engine``."""
     if setup["transport"] == "tritonclient":
         # grpc is imported by this transport alone.
-        from harness.load.reference import ReferenceEngine  # noqa: PLC0415
+        from harness.load.reference import ReferenceEngine
 
         return ReferenceEngine(segment, ledger, setup, body)
     return Engine(
