@@ -42,6 +42,12 @@ class Segment:
     def cut(self, cut_ns: int) -> None:
         """No slot later than ``cut_ns`` is taken from now on."""
 
+    def cut_soon(self, origin_ns: int, lead_ns: int, last_ns: int) -> int:
+        """Cut ``lead_ns`` from now, at ``last_ns`` at the latest; returns the cut.
+
+        ``origin_ns`` is the CLOCK_MONOTONIC time of the run's start.
+        """
+
     def cancel(self) -> None:
         """Everything in flight is given up now."""
 

@@ -11,6 +11,7 @@ from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap as c
 from harness.includes.atomics cimport (
     load_acquire, load_acquire_i64, store_release, store_release_i64,
 )
+from harness.includes.linux cimport clock_ns
 
 cdef extern from "<sys/mman.h>" nogil:
     int MAP_POPULATE
@@ -120,6 +121,14 @@ cdef class Segment:
 
     def cut(self, int64_t cut_ns):
         store_release_i64(&self.run_page().cut_ns, cut_ns)
+
+    def cut_soon(self, int64_t origin_ns, int64_t lead_ns, int64_t last_ns):
+        cdef int64_t cut_ns
+        with nogil:
+            # Nothing between the clock and the store: no worker may be past the cut by then.
+            cut_ns = min(max(clock_ns() - origin_ns, <int64_t> 0) + lead_ns, last_ns)
+            store_release_i64(&self.run_page().cut_ns, cut_ns)
+        return cut_ns
 
     def cancel(self):
         store_release(&self.run_page().cancel, 1)

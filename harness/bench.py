@@ -17,13 +17,13 @@ from harness.control.preflight import preflight
 from harness.control.server_stats import Snapshot
 from harness.embedded.model import ModelSpec
 from harness.embedded.server import EmbeddedServer, ServeConfig
-from harness.errors import InterruptedRunError, NotStartedError, ResultsError
+from harness.errors import InterruptedRunError, NotStartedError, ResultsError, UsageError
 from harness.host import allowed_cpus, cpu_quota, host_facts
 from harness.load.coordinator import Coordinator, Phase
 from harness.load.cpus import plan_cpus
 from harness.load.fleet import Fleet
 from harness.load.preparation import CONNECT_NS, Preparation
-from harness.load.signals import interrupts_to
+from harness.load.signals import Interrupts, interrupts
 from harness.plan import PlanSpec
 from harness.progress import Progress
 from harness.results.books import check_books
@@ -33,7 +33,7 @@ from harness.results.findings import Verdict, exit_code, judge
 from harness.results.rundata import RunData
 from harness.results.summary import Summary, build_summary
 from harness.results.totals import totals
-from harness.units import format_count
+from harness.units import format_count, format_duration_ns
 
 EMBEDDED_SERVERS = 2
 MANY_SLOTS = 100_000_000
@@ -82,8 +82,13 @@ class Bench:
     def run(self) -> Result:
         """Raises UsageError, NotStartedError, InterruptedRunError (nothing measured), ResultsError.
 
-        While it runs, SIGINT and SIGTERM are caught in the main thread: one drains, two give up.
+        SIGINT and SIGTERM are caught in the main thread: during the load one drains, two give up;
+        before it they end the run, after it the results are written all the same.
         """
+        with interrupts() as caught:
+            return self._run(caught)
+
+    def _run(self, caught: Interrupts) -> Result:
         config = self.config
         spec = PlanSpec(config.dist, config.rate, config.seed, config.duration_ns)
         cpus = plan_cpus(
@@ -99,21 +104,28 @@ class Bench:
         if spec.expected_slots > MANY_SLOTS:
             self.on_note(f"walking a plan of about {format_count(spec.expected_slots)} slots")
         plan = spec.facts()
+        if plan.slots == 0:
+            raise UsageError(
+                f"the plan has no slot: {config.rate:g}/s for"
+                f" {format_duration_ns(config.duration_ns)}; give a higher rate or duration"
+            )
         with contextlib.ExitStack() as stack:
             stack.enter_context(_pinned(cpus.coordinator_cpus))
             if not config.urls:
                 self.on_note(f"no -u given: starting {EMBEDDED_SERVERS} embedded servers")
             config = stack.enter_context(_with_servers(config))
-            prepared = Preparation(config, spec, plan, cpus, preflight(config))
+            prepared = Preparation(
+                config, spec, plan, cpus, preflight(config, on_note=self.on_note)
+            )
             prepared.check_memory()
             directory = prepare(config, plan.slots)
             try:
-                run = self._load(prepared, directory)
+                run = self._load(prepared, directory, caught)
+                verdict = judge(run, check_books(run))
+                summary = build_summary(run, verdict)
             except BaseException:
                 directory.discard()
                 raise
-        verdict = judge(run, check_books(run))
-        summary = build_summary(run, verdict)
         code = exit_code(run, verdict, config)
         try:
             directory.write(run, summary)
@@ -122,7 +134,7 @@ class Bench:
             raise
         return Result(summary, verdict, directory.path, code)
 
-    def _load(self, prepared: Preparation, directory: ResultsDir) -> RunData:
+    def _load(self, prepared: Preparation, directory: ResultsDir, caught: Interrupts) -> RunData:
         """Warm up, then send the plan."""
         config = prepared.config
         requests = directory.open_requests(config, prepared.plan.slots)
@@ -133,10 +145,10 @@ class Bench:
             fleet = stack.enter_context(Fleet(segment, prepared.checked.payload.message, setups))
             _check_settled(config, fleet)
             coordinator = Coordinator(segment, fleet, prepared.servers)
-            interrupts = stack.enter_context(interrupts_to(coordinator.interrupt))
+            caught.target = coordinator.interrupt
             warmup = self._warm_up(prepared, coordinator)
-            if interrupts.first is not None:
-                raise InterruptedRunError(interrupts.first)
+            if caught.first is not None:
+                raise InterruptedRunError(caught.first)
             stats_before = server_stats.take_all(config, STATS_BEFORE_S)
             phase = Phase(
                 prepared.spec,
@@ -181,7 +193,7 @@ class Bench:
                 origin_ns=phase.origin_ns,
                 run_id=secrets.token_hex(8),
                 argv=self.argv,
-                interrupted_by=interrupts.first,
+                interrupted_by=caught.first,
                 in_flight_after_drain=sum(worker.entries_left for worker in fleet.workers),
                 warmup=warmup,
                 in_flight_samples=phase.samples,

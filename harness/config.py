@@ -2,10 +2,19 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
+DAY_NS = 86_400 * NS_PER_S
 
 
 class Slo(BaseModel):
@@ -17,7 +26,7 @@ class Slo(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    threshold_ns: int = Field(gt=0)
+    threshold_ns: int = Field(gt=0, le=DAY_NS)
     limit: float = Field(gt=0, lt=1)
     text: str  # as the user spelled it
 
@@ -34,13 +43,13 @@ class BenchConfig(BaseModel):
 
     dist: Literal["constant", "poisson"] = "constant"
     rate: float = Field(default=100.0, ge=1e-6, le=1e9)  # requests/s
-    duration_ns: int = Field(default=30 * NS_PER_S, gt=0)
+    duration_ns: int = Field(default=30 * NS_PER_S, gt=0, le=366 * DAY_NS)
     seed: int = Field(default=1, ge=0)
-    warmup_ns: int = Field(default=2 * NS_PER_S, ge=0)
+    warmup_ns: int = Field(default=2 * NS_PER_S, ge=0, le=DAY_NS)
 
     slo: Slo | None = None
-    request_timeout_ns: int | None = Field(default=None, gt=0)
-    request_drain_timeout_ns: int | None = Field(default=None, gt=0)
+    request_timeout_ns: int | None = Field(default=None, gt=0, le=30 * DAY_NS)
+    request_drain_timeout_ns: int | None = Field(default=None, ge=0, le=30 * DAY_NS)
     on_timeout: Literal["keep", "cancel"] = "keep"
 
     batch: int = Field(default=1, ge=1)
@@ -53,15 +62,26 @@ class BenchConfig(BaseModel):
     spin: Literal["auto", "always", "never"] = "auto"
     connections: int = Field(default=1, ge=1, le=64)  # per worker and server
     max_inflight: int | None = Field(default=None, ge=1)  # per server, for the whole run
-    max_lag_ns: int | None = Field(default=None, gt=0)
+    max_lag_ns: int | None = Field(default=None, gt=0, le=DAY_NS)
     max_response_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
 
     records: Literal["auto", "all", "none"] = "auto"
-    out: str | None = None
+    out: str | None = Field(default=None, min_length=1)
     force: bool = False
     allow_invalid: bool = False
     fail_on_violation: bool = False
     percentile: float | None = Field(default=None, gt=0, lt=100)
+
+    @field_validator("model", "model_version")
+    @classmethod
+    def _is_text(cls, name: str, info: ValidationInfo) -> str:
+        if not name and info.field_name == "model":
+            raise ValueError("empty; give the model's name")
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise ValueError("not UTF-8") from None
+        return name
 
     @model_validator(mode="after")
     def _times_fit(self) -> "BenchConfig":

@@ -25,33 +25,40 @@ class Progress:
 class ProgressLine:
     """Writes each report as a line; on a terminal the line replaces the one before."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | None) -> None:
+        """``stream`` None: closed; a reader that goes away costs the run nothing either."""
         self.stream = stream
-        self.in_place = stream.isatty()
+        self.in_place = stream is not None and stream.isatty()
         self.open = False
 
     def __call__(self, progress: Progress) -> None:
         text = progress_text(progress)
         if self.in_place:
             width = min(80, shutil.get_terminal_size().columns) - 1
-            self.stream.write("\r" + text[:width].ljust(width))
+            self._write("\r" + text[:width].ljust(width))
             self.open = True
         else:
-            self.stream.write(text + "\n")
-        self.stream.flush()
+            self._write(text + "\n")
 
     def note(self, text: str) -> None:
         """A line of its own that stays."""
         self.close()
-        self.stream.write(text + "\n")
-        self.stream.flush()
+        self._write(text + "\n")
 
     def close(self) -> None:
         """Leave the line standing."""
         if self.open:
-            self.stream.write("\n")
-            self.stream.flush()
+            self._write("\n")
             self.open = False
+
+    def _write(self, text: str) -> None:
+        if self.stream is None:
+            return
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except OSError:
+            self.stream = None
 
 
 def progress_text(progress: Progress) -> str:

@@ -3,7 +3,7 @@
 import re
 from decimal import Decimal
 
-from harness.config import Slo
+from harness.config import DAY_NS, Slo
 from harness.errors import UsageError
 from harness.units import parse_duration_ns
 from harness.untrusted import clean_text
@@ -46,4 +46,6 @@ def parse_slo(text: str, violation_limit: float | None = None) -> Slo:
     threshold_ns = parse_duration_ns(duration_text)
     if threshold_ns == 0:
         raise UsageError(f"SLO '{shown}' is zero; nothing could be in time, give more than 0")
+    if threshold_ns > DAY_NS:
+        raise UsageError(f"SLO '{shown}' is longer than a day; give less")
     return Slo(threshold_ns=threshold_ns, limit=limit, text=clean_text(words, 60))

@@ -40,6 +40,12 @@ BAD = [
     ("--rate nan", 2, "--rate"),
     ("--rate 1e12", 2, "--rate"),
     ("--rate abc", 2, "--rate"),
+    ("--rate 3e7 --duration 100ms", 2, "a worker"),
+    ("--rate 0.5 --duration 1ms --dist poisson", 2, "no slot"),
+    ("--slo 1000000h", 2, "1000000h"),
+    ("--model= -u {url}", 2, "--model"),
+    ("-m \udcff -u {url}", 2, "UTF-8"),
+    ("--out=", 2, "--out"),
     ("--duration 0s", 2, "--duration"),
     ("--duration 5", 2, "unit"),
     ("--duration -1s", 2, "-1s"),
@@ -128,6 +134,44 @@ def test_closed_stdout_is_quiet(tmp_path: Path, server: EmbeddedServer) -> None:
     )
     assert "Traceback" not in (tmp_path / "err").read_text()
     assert "Broken" not in (tmp_path / "err").read_text()
+
+
+@pytest.mark.parametrize(
+    "redirection", ["2>&-", ">&-", ">/dev/full", "2>/dev/full", "2> >(true)", "> >(true)"]
+)
+def test_closed_or_full_streams_cost_no_results(
+    tmp_path: Path, server: EmbeddedServer, redirection: str
+) -> None:
+    line = " ".join(
+        [
+            *(f"'{word}'" for word in COMMAND),
+            f"bench -m dynamic -u {server.url} --shape IN:3 --duration 1500ms --warmup 0s",
+            f"--percentile 99.99 --out out {redirection}",
+        ]
+    )
+    done = subprocess.run(
+        ["bash", "-c", line],
+        check=False,
+        cwd=tmp_path,
+        timeout=30,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert done.returncode == 4
+    assert (tmp_path / "out" / "summary.json").exists()
+
+
+def test_a_secret_that_equals_a_word_of_ours_takes_nothing_away(
+    tmp_path: Path, server: EmbeddedServer
+) -> None:
+    words = ["index", "finished", "slots", "state"]
+    run = bench(
+        tmp_path / "out",
+        *("-m", "dynamic", "-u", server.url, "--shape", "IN:3", "--allow-invalid"),
+        *(part for number, word in enumerate(words) for part in ("-H", f"x{number}: {word}")),
+        *("--duration", "300ms", "--warmup", "0s"),
+    )
+    assert run.process.returncode == 0, run.stderr
+    assert run.summary["workers"][0]["state"] == "finished"
 
 
 def test_full_disk_is_refused_before_the_load(tmp_path: Path, server: EmbeddedServer) -> None:

@@ -114,6 +114,20 @@ def test_second_interrupt_ends_at_once(tmp_path: Path, repeat: int) -> None:
     assert summary["totals"]["timeout"] == 0
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("after_s", [0.3, 0.5, 0.8])
+def test_a_signal_before_slot_0_leaves_nothing(
+    tmp_path: Path, server: EmbeddedServer, number: signal.Signals, code: int, after_s: float
+) -> None:
+    arguments = ("-m", "identity", "-u", server.url, "--warmup", "20s")
+    with running(tmp_path / "out", *arguments) as run:
+        time.sleep(after_s)  # anywhere between start and warm-up
+        run.process.send_signal(number)
+        ended = run.finish(10)
+    assert ended in (code, -number)  # the interpreter itself may still have been starting
+    assert not (tmp_path / "out").exists()
+
+
 def test_terminated_run_exits_143(tmp_path: Path, server: EmbeddedServer) -> None:
     arguments = (*BASE, "-u", server.url, "--rate", "1000", "--duration", "30s")
     with running(tmp_path / "out", *arguments) as run:

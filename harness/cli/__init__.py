@@ -1,5 +1,6 @@
 """The command line: commands that parse and call, nothing else."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -45,7 +46,8 @@ def guarded(run: Callable[[], object]) -> int:
     """The exit code of ``run``."""
     try:
         code = run()
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except HarnessError as error:
         return say(str(error), error.exit_code)
     except typer.TyperException as error:
@@ -59,5 +61,6 @@ def guarded(run: Callable[[], object]) -> int:
 
 def say(text: str, code: int) -> int:
     """One line on stderr."""
-    print(f"harness: {' '.join(text.split())}", file=sys.stderr)
+    with contextlib.suppress(OSError):
+        print(f"harness: {' '.join(text.split())}", file=sys.stderr)
     return code

@@ -153,7 +153,7 @@ def bench(
         raise usage("no model given; write -m MODEL")
     return run_bench(
         {
-            "model": model or DEFAULT_MODEL,
+            "model": DEFAULT_MODEL if model is None else model,
             "model_version": model_version,
             "urls": tuple(url or ()),
             "transport": transport,

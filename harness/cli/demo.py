@@ -6,11 +6,11 @@ import sys
 def demo() -> int:
     """Send a Poisson load to an embedded server for 10 s and show the result."""
     from harness.cli.bench import DEFAULT_MODEL
-    from harness.cli.run import run_bench
+    from harness.cli.run import print_out, run_bench
     from harness.config import NS_PER_S
     from harness.slo import parse_slo
 
-    print("harness bench --dist poisson --rate 1000 --duration 10s --slo 50ms", flush=True)
+    print_out("harness bench --dist poisson --rate 1000 --duration 10s --slo 50ms\n")
     return run_bench(
         {
             "model": DEFAULT_MODEL,

@@ -1,5 +1,6 @@
 """What ``bench`` and ``demo`` share: options to configuration, a run with progress, its text."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +9,7 @@ from pydantic import ValidationError
 
 from harness.bench import Bench, Result
 from harness.config import BenchConfig
-from harness.errors import InterruptedRunError, UsageError
+from harness.errors import NotStartedError, UsageError
 from harness.progress import ProgressLine
 
 OPTION_OF = {
@@ -43,8 +44,20 @@ def make_config(options: Mapping[str, Any]) -> BenchConfig:
 def run_bench(options: Mapping[str, Any], argv: Sequence[str]) -> int:
     """One run with progress on stderr and the closing text on stdout; its exit code."""
     result = run_with_progress(make_config(options), argv)
-    sys.stdout.write(result.text)
+    print_out(result.text)
     return result.exit_code
+
+
+def print_out(text: str) -> None:
+    """Print to stdout. It may be closed, full or unread: the results are written all the same."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError:
+        # What is left in the buffer must not be complained of at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run_with_progress(config: BenchConfig, argv: Sequence[str]) -> Result:
@@ -52,7 +65,7 @@ def run_with_progress(config: BenchConfig, argv: Sequence[str]) -> Result:
     line = ProgressLine(sys.stderr)
     try:
         return Bench(config, on_progress=line, on_note=line.note, argv=argv).run()
-    except KeyboardInterrupt:
-        raise InterruptedRunError("SIGINT") from None
+    except (OSError, MemoryError) as error:
+        raise NotStartedError(f"no resources for this run: {error or 'out of memory'}") from None
     finally:
         line.close()

@@ -86,7 +86,11 @@ class _Probed:
     path_floor_ns: int
 
 
-def preflight(config: BenchConfig, probe_limit_s: float = PROBE_LIMIT_S) -> Preflight:
+def preflight(
+    config: BenchConfig,
+    probe_limit_s: float = PROBE_LIMIT_S,
+    on_note: Callable[[str], None] = lambda text: None,
+) -> Preflight:
     """Checks every server of ``config.urls`` at once and builds the request they will be sent.
 
     Raises NotStartedError or UsageError; of several servers', that of the first in order. A server
@@ -108,7 +112,7 @@ def preflight(config: BenchConfig, probe_limit_s: float = PROBE_LIMIT_S) -> Pref
         for contact in contacts[1:]:
             request_shapes(contact.signature, config)  # its own max_batch_size
         probed = _each(
-            contacts, lambda contact: _probe(contact, config, payload, probe_limit_s, stop)
+            contacts, lambda contact: _probe(contact, config, payload, probe_limit_s, stop, on_note)
         )
     finally:
         stop.set()
@@ -187,6 +191,7 @@ def _probe(
     payload: Payload,
     probe_limit_s: float,
     stop: threading.Event,
+    on_note: Callable[[str], None],
 ) -> _Probed:
     """Single requests until one is within the SLO (without one: answers), then the path floor."""
     url = contact.client.url
@@ -213,6 +218,11 @@ def _probe(
         best_ns = latency_ns if best_ns is None else min(best_ns, latency_ns)
         if config.slo is None or latency_ns <= config.slo.threshold_ns:
             return _Probed(probes, latency_ns, len(raw), _path_floor_ns(contact.client))
+        if probes == 1:
+            on_note(
+                f"server {url} took {format_latency_ms(latency_ns)} ms, over the SLO:"
+                f" probing it until it is within, {probe_limit_s:g} s at most"
+            )
         stop.wait(PROBE_PAUSE_S)
     if best_ns is None or config.slo is None:
         raise refusal or NotStartedError(f"server {url} answered no probe")

@@ -128,9 +128,9 @@ class Coordinator:
 
     def _cut(self, phase: Phase, now_ns: int, *, give_up: bool) -> None:
         if phase.cut_ns is None:
-            now_ns = time.monotonic_ns() - phase.origin_ns
-            phase.cut_ns = min(max(now_ns, 0) + CUT_LEAD_NS, phase.spec.duration_ns)
-            self.segment.cut(phase.cut_ns)
+            phase.cut_ns = self.segment.cut_soon(
+                phase.origin_ns, CUT_LEAD_NS, phase.spec.duration_ns
+            )
             phase.events.append({"t_ns": now_ns, "event": "cut"})
         if give_up:
             self.segment.cancel()

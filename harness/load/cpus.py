@@ -8,6 +8,8 @@ from typing import Literal
 from harness.errors import UsageError
 
 RATE_PER_WORKER = 20_000
+MOST_PER_WORKER = 1_000_000
+"""Beyond what one worker can come to at all; its ring could not hold what it would drop."""
 MIN_SPIN_RATE = 5_000
 MAX_WORKERS = 1024
 
@@ -43,6 +45,11 @@ def plan_cpus(
     usable = sorted(set(allowed))
     pool_given = _chosen(cpus_option, usable)
     count = _worker_count(len(usable), quota, rate, workers, pool_given, max_inflight)
+    if rate > count * MOST_PER_WORKER:
+        raise UsageError(
+            f"--rate {rate:g}: the most is {MOST_PER_WORKER}/s a worker, and there"
+            f" {'is' if count == 1 else 'are'} {count}; give a lower rate or more --workers"
+        )
     if pool_given is not None:
         pool = pool_given[:count]
     elif len(usable) == 1:

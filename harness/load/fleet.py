@@ -47,16 +47,22 @@ class WorkerProcess:
         self.index = index
         self.cpu = cpu
         ours, theirs = socket.socketpair()
+        self.channel = Channel(ours)
         with theirs:
             fds = (theirs.fileno(), segment.fd, body_fd)
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "harness.load.worker", *map(str, fds), str(os.getpid())],
                 pass_fds=fds,
                 stdin=subprocess.DEVNULL,
+                # grpc, in the reference transport, tells stderr of every lost connection.
+                env={"GRPC_VERBOSITY": "NONE", **os.environ},
             )
         self.pid = self.process.pid
-        self.channel = Channel(ours)
-        self.pidfd = os.pidfd_open(self.pid)
+        try:
+            self.pidfd = os.pidfd_open(self.pid)
+        except OSError:
+            self.kill()
+            raise
         self.ready: dict[str, Any] = {}
         self.ended: dict[str, Any] | None = None
         self.state = "running"  # then "finished", "died" or "hung"

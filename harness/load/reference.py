@@ -21,7 +21,7 @@ from harness._shm import Segment
 from harness.records import Outcome, Reason
 
 TURN_NS = 10_000_000
-CLEAR_S = 1.0
+CLEAR_S = 0.3
 STATUS_OF_NAME = {f"StatusCode.{code.name}": int(code.value[0]) for code in grpc.StatusCode}
 UNKNOWN = 2
 INTERNAL = 13
@@ -113,7 +113,7 @@ class ReferenceEngine:
             while upcoming is not None and upcoming[1] <= min(now_ns, cut_ns):
                 entry = ledger.take(*upcoming, now_ns)
                 if entry is not None and (
-                    ledger.waiting or not self.offer(entry, prefix, origin_ns)
+                    ledger.waiting or not self.offer(entry, epoch, active, prefix, origin_ns)
                 ):
                     ledger.wait(entry)
                 upcoming = plan.next_share(self.worker, self.workers)
@@ -124,7 +124,7 @@ class ReferenceEngine:
             while ledger.waiting and ledger.has_room(active):
                 entry = ledger.next_waiting()
                 assert entry is not None
-                self.offer(entry, prefix, origin_ns)
+                self.offer(entry, epoch, active, prefix, origin_ns)
             ledger.tick(now_ns)
             while (entry := ledger.expire_next(now_ns)) is not None:
                 if self.cancel_expired:
@@ -146,9 +146,8 @@ class ReferenceEngine:
         self.clear(origin_ns)
         return how
 
-    def offer(self, entry: int, prefix: str, origin_ns: int) -> bool:
+    def offer(self, entry: int, epoch: int, active: int, prefix: str, origin_ns: int) -> bool:
         """Hand the slot to the active server; False: it has to wait."""
-        epoch, active = self.segment.verdict()
         if not self.ledger.has_room(active):
             return False
         self.ledger.hand(entry, active, epoch)

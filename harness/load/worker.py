@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> None:
             return
         try:
             serve(channel, setup, segment_fd, body_fd)
-        except (OSError, MemoryError, ValueError) as error:
+        except (OSError, MemoryError, ValueError, OverflowError) as error:
             channel.send({"failed": str(error) or type(error).__name__})
 
 

@@ -54,7 +54,8 @@ def _plain(value: Any, text: Callable[[str], str]) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return _plain(asdict(value), text)
     if isinstance(value, Mapping):
-        return {text(str(key)): _plain(item, text) for key, item in value.items()}
+        # Keys are ours; a secret that happens to equal one must not take it away.
+        return {_utf8(str(key)): _plain(item, text) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
         return [_plain(item, text) for item in value]
     raise TypeError(f"{type(value).__name__} has no place in results")

@@ -227,7 +227,6 @@ def build_summary(run: RunData, verdict: Verdict) -> Summary:
             "host": run.host,
             "servers": run.servers,
             "signature": run.signature,
-            "workers": [asdict(worker) for worker in run.workers],
             "invalid_reasons": [reason.model_dump() for reason in verdict.invalid_reasons],
             "findings": [finding.model_dump() for finding in verdict.findings],
         }
@@ -236,6 +235,10 @@ def build_summary(run: RunData, verdict: Verdict) -> Summary:
     return Summary.model_validate(
         {
             **clean,
+            "workers": [
+                {**asdict(worker), "connections": redactor.clean(worker.connections)}
+                for worker in run.workers
+            ],
             "schema": SCHEMA,
             "harness_version": harness.__version__,
             "run_id": run.run_id,

@@ -136,7 +136,7 @@ def test_a_model_name_that_looks_like_the_id_is_not_taken_for_it():
     assert request.inputs[0].name == "s000000000000000"
 
 
-@given(st.text(max_size=300), st.text(max_size=50), st.integers(0, 16**15 - 1))
+@given(st.text(min_size=1, max_size=300), st.text(max_size=50), st.integers(0, 16**15 - 1))
 def test_patched_id_is_read_back(model, version, number):
     signature = signature_of(Tensor("IN", "UINT8", (300,)))
     payload = build_payload(signature, BenchConfig(model=model, model_version=version))

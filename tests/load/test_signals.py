@@ -3,7 +3,8 @@ import threading
 
 import pytest
 
-from harness.load.signals import CAUGHT, interrupts_to
+from harness.errors import InterruptedRunError
+from harness.load.signals import CAUGHT, interrupts
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +22,8 @@ def handlers():
 
 def test_each_signal_calls_the_target_and_is_kept_in_order():
     calls = []
-    with interrupts_to(lambda: calls.append(1)) as seen:
+    with interrupts() as seen:
+        seen.target = lambda: calls.append(1)
         assert seen.first is None
         signal.raise_signal(signal.SIGTERM)
         assert (seen.first, len(calls)) == ("SIGTERM", 1)
@@ -33,13 +35,21 @@ def test_each_signal_calls_the_target_and_is_kept_in_order():
 
 
 def test_the_handlers_from_before_come_back(handlers):
-    with interrupts_to(lambda: None):
+    with interrupts():
         assert all(signal.getsignal(number) is not handlers for number in CAUGHT)
     assert all(signal.getsignal(number) is handlers for number in CAUGHT)
 
 
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_before_the_load_a_signal_ends_the_run(name, code):
+    with interrupts() as seen, pytest.raises(InterruptedRunError, match=name) as raised:
+        signal.raise_signal(getattr(signal, name))
+    assert raised.value.exit_code == code
+    assert seen.first == name
+
+
 def run_and_break():
-    with interrupts_to(lambda: None):
+    with interrupts():
         raise RuntimeError("broken")
 
 
@@ -51,7 +61,7 @@ def test_they_come_back_after_an_error_too(handlers):
 
 def test_other_signals_are_left_alone():
     before = signal.getsignal(signal.SIGUSR1)
-    with interrupts_to(lambda: None):
+    with interrupts():
         assert signal.getsignal(signal.SIGUSR1) is before
 
 
@@ -59,7 +69,7 @@ def test_outside_the_main_thread_nothing_is_caught(handlers):
     found = []
 
     def run():
-        with interrupts_to(lambda: None) as seen:
+        with interrupts() as seen:
             found.append((seen.first, [signal.getsignal(number) for number in CAUGHT]))
 
     thread = threading.Thread(target=run)

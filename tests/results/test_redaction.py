@@ -31,7 +31,7 @@ def test_values(redactor: Redactor) -> None:
     assert redactor.clean(given) == {
         "part": {"text": "key ***", "share": None},
         "1": [3, 0.5, True, None, True],
-        "***": [0, 1],
+        "hunter22": [0, 1],
     }
 
 
