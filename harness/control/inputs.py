@@ -10,7 +10,8 @@ from tritonclient.grpc import service_pb2
 
 from harness._response import request_id
 from harness.config import BenchConfig
-from harness.control.signature import DYNAMIC, ELEMENT_BYTES, Signature, Tensor
+from harness.control.signature import DYNAMIC, Signature, Tensor
+from harness.datatypes import ELEMENT_BYTES
 from harness.errors import UsageError
 from harness.units import format_bytes
 from harness.untrusted import clean_text

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from harness.control.signature import DYNAMIC, ELEMENT_BYTES, MAX_ELEMENTS, Signature, Tensor
+from harness.control.signature import DYNAMIC, MAX_ELEMENTS, Signature, Tensor
+from harness.datatypes import ELEMENT_BYTES
 from harness.units import MAX_RANK
 from harness.untrusted import clean_text
 

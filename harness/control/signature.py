@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.datatypes import ELEMENT_BYTES
 from harness.errors import NotStartedError
 from harness.units import MAX_DIM, MAX_RANK
 from harness.untrusted import clean_text
@@ -22,24 +23,6 @@ MAX_ELEMENTS = 2**40
 
 DYNAMIC = -1
 """A dimension the model leaves open."""
-
-ELEMENT_BYTES: dict[str, int | None] = {
-    "BOOL": 1,
-    "UINT8": 1,
-    "UINT16": 2,
-    "UINT32": 4,
-    "UINT64": 8,
-    "INT8": 1,
-    "INT16": 2,
-    "INT32": 4,
-    "INT64": 8,
-    "FP16": 2,
-    "FP32": 4,
-    "FP64": 8,
-    "BF16": 2,
-    "BYTES": None,
-}
-"""KServe datatypes and the size of one element; None: each element has its own length."""
 
 
 @dataclass(frozen=True)

@@ -3,25 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.datatypes import ELEMENT_BYTES
 from harness.errors import UsageError
-
-ITEM_BYTES = {
-    "BOOL": 1,
-    "UINT8": 1,
-    "UINT16": 2,
-    "UINT32": 4,
-    "UINT64": 8,
-    "INT8": 1,
-    "INT16": 2,
-    "INT32": 4,
-    "INT64": 8,
-    "FP16": 2,
-    "FP32": 4,
-    "FP64": 8,
-    "BF16": 2,
-    "BYTES": 0,
-}
-"""Size of one element by KServe datatype; 0: each element carries its own."""
 
 MAX_TENSORS = 32
 MAX_RANK = 8
@@ -88,7 +71,7 @@ def parse_tensor(text: str) -> TensorSpec:
         raise UsageError(f"tensor {text!r}: write NAME:DATATYPE:DIMS, as INPUT0:FP32:16")
     name, datatype, dims_text = parts
     check_name(name, "tensor")
-    if datatype not in ITEM_BYTES:
+    if datatype not in ELEMENT_BYTES:
         raise UsageError(f"tensor {text!r}: unknown datatype {datatype!r}")
     try:
         dims = tuple(int(dim) for dim in dims_text.split(",")) if dims_text else ()

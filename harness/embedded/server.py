@@ -16,7 +16,8 @@ from types import FrameType, TracebackType
 from typing import Any, BinaryIO, NoReturn
 
 from harness._server import Server, die_with_parent
-from harness.embedded.model import ITEM_BYTES, ModelSpec, TensorSpec, parse_model
+from harness.datatypes import ELEMENT_BYTES
+from harness.embedded.model import ModelSpec, TensorSpec, parse_model
 from harness.embedded.script import parse_script
 from harness.embedded.service import ControlHandler
 from harness.errors import HarnessError, NotStartedError, UsageError
@@ -139,7 +140,7 @@ def make_server(config: ServeConfig) -> Server:
         return control(method, message)
 
     def tensor(spec: TensorSpec) -> tuple[str, str, int, tuple[int, ...]]:
-        return spec.name, spec.datatype, ITEM_BYTES[spec.datatype], spec.dims
+        return spec.name, spec.datatype, ELEMENT_BYTES[spec.datatype] or 0, spec.dims
 
     server = Server(
         answer,

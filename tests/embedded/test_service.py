@@ -1,7 +1,8 @@
 import pytest
 from tritonclient.grpc import model_config_pb2, service_pb2
 
-from harness.embedded.model import ITEM_BYTES, ModelSpec, TensorSpec
+from harness.datatypes import ELEMENT_BYTES
+from harness.embedded.model import ModelSpec, TensorSpec
 from harness.embedded.service import NOT_FOUND, OK, ControlHandler
 
 COUNTERS = {
@@ -27,7 +28,7 @@ def ask(method, model=None, **request):
 
 
 def test_every_datatype_has_a_configuration_type():
-    for datatype in ITEM_BYTES:
+    for datatype in ELEMENT_BYTES:
         model = ModelSpec("m", (TensorSpec("x", datatype, (2,)),), (TensorSpec("y", datatype, ()),))
         config = ask("ModelConfig", model, name="m").config
         name = model_config_pb2.DataType.Name(config.input[0].data_type)
