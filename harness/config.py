@@ -12,6 +12,8 @@ from pydantic import (
     model_validator,
 )
 
+from harness.records import BUCKET_NS
+
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 DAY_NS = 86_400 * NS_PER_S
@@ -29,6 +31,33 @@ class Slo(BaseModel):
     threshold_ns: int = Field(gt=0, le=DAY_NS)
     limit: float = Field(gt=0, lt=1)
     text: str  # as the user spelled it
+
+
+class Switching(BaseModel):
+    """When the load leaves a server and where it goes; docs/switching.md has the reasons."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    policy: Literal["failover", "round-robin", "least-outstanding", "weighted"] = "failover"
+    weights: tuple[int, ...] = ()  # of ``weighted``, one per server
+    eject: bool = False  # leave failing servers out, under the other policies
+    rule: Literal["default", "plain"] = "default"
+    given_window_ns: int | None = Field(default=None, ge=BUCKET_NS, le=DAY_NS)
+    stall_tolerance_ns: int = Field(default=250 * NS_PER_MS, ge=BUCKET_NS, le=DAY_NS)
+    dwell_ns: int = Field(default=10 * NS_PER_S, ge=0, le=DAY_NS)
+    cool_down_ns: int = Field(default=30 * NS_PER_S, ge=0, le=DAY_NS)
+    on_all_bad: Literal["stay", "stop"] = "stay"
+    require: Literal["all", "any"] = "all"  # of the servers, to start
+    keep_warm: float = Field(default=1.0, ge=0, le=1000)  # requests/s to a server not in use
+
+
+class AtCommand(BaseModel):
+    """A shell command that is started at a moment of the plan."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at_ns: int = Field(ge=0, le=366 * DAY_NS)
+    command: str = Field(min_length=1)
 
 
 class BenchConfig(BaseModel):
@@ -51,6 +80,9 @@ class BenchConfig(BaseModel):
     request_timeout_ns: int | None = Field(default=None, gt=0, le=30 * DAY_NS)
     request_drain_timeout_ns: int | None = Field(default=None, ge=0, le=30 * DAY_NS)
     on_timeout: Literal["keep", "cancel"] = "keep"
+
+    switching: Switching = Switching()
+    at: tuple[AtCommand, ...] = ()
 
     batch: int = Field(default=1, ge=1)
     shapes: dict[str, tuple[int, ...]] = {}

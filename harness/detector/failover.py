@@ -21,6 +21,8 @@ class Why(Enum):
     """What came of a failure of the active server."""
 
     SWITCH = "switch"
+    EJECT = "eject"  # left out of a balancing policy
+    NONE = "none"  # a policy that never moves the load
     DWELL = "dwell"  # only hard-down counts this soon after a switch
     FLAPPING = "flapping"  # too many switches lately
     ALL_BAD = "all bad"  # no other server is connected and out of cool-down

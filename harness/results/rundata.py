@@ -1,11 +1,13 @@
 """What a run leaves in memory: the input of the books, the findings and the results."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness._tally import Tally
 from harness.config import BenchConfig
+from harness.control.keep_warm import KeptWarm
 from harness.load.fleet import WorkerReport
+from harness.load.switch import Switch
 from harness.plan import PlanFacts, PlanSpec
 
 
@@ -37,3 +39,6 @@ class RunData:
     warmup: dict[str, int]  # counts of the warm-up, in no result
     in_flight_samples: Any  # int32 [servers, buckets], -1 where none was taken
     path_floor_ns: int | None
+    switches: list[Switch] = field(default_factory=list)  # in order
+    blind_ns: int = 0  # how long the detector had no evidence because the client was late
+    kept_warm: list[KeptWarm] = field(default_factory=list)  # by server; empty: none was
