@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from harness._ledger import Ledger
 from harness._plan import Plan
+from harness._policy import Policy
 
 PHASE_ENDS: Final[tuple[str, ...]]
 
@@ -21,6 +22,7 @@ class Engine:
     def __init__(
         self,
         ledger: Ledger,
+        policy: Policy,
         worker: int,
         workers: int,
         *,
@@ -42,8 +44,11 @@ class Engine:
         Without ``spin`` at most ``budget_ns``.
         """
 
-    def connect(self, patience_ns: int) -> bool:
-        """Open every connection; True once all are settled, False when patience ends."""
+    def connect(self, patience_ns: int, required: Sequence[bool]) -> bool:
+        """Open every connection; True once those to ``required`` servers are settled.
+
+        False when patience ends before.
+        """
 
     def settled(self) -> list[int]:
         """Per server: connections that are ready."""

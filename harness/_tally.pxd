@@ -15,6 +15,7 @@ cdef class Tally:
     cdef readonly object reasons
     cdef readonly object statuses
     cdef readonly object buckets
+    cdef readonly object evidence
     cdef readonly object inside
     cdef readonly object worker_slots
     cdef readonly object rows
@@ -23,6 +24,7 @@ cdef class Tally:
     cdef int64_t[:, ::1] reason
     cdef int64_t[:, ::1] status
     cdef int64_t[:, :, ::1] bucket
+    cdef int64_t[:, :, ::1] evident
     cdef int64_t[:, ::1] within
     cdef int64_t[::1] worker_slot
     cdef Bins *bins

@@ -10,6 +10,7 @@ from harness._shm import Segment
 
 HISTOGRAMS: Final[tuple[str, ...]]
 BUCKET_FIELDS: Final[tuple[str, ...]]
+EVIDENCE_FIELDS: Final[tuple[str, ...]]
 INSIDE_FIELDS: Final[tuple[str, ...]]
 
 class Tally:
@@ -57,6 +58,13 @@ class Tally:
     @property
     def buckets(self) -> NDArray[np.int64]:
         """By [S + 1, bucket of t_sched, BUCKET_FIELDS]."""
+
+    @property
+    def evidence(self) -> NDArray[np.int64]:
+        """Decided slots, client-late ones left out, by [S + 1, bucket, EVIDENCE_FIELDS].
+
+        ``late_overdue`` counts client-late ones without an answer T after their own t_taken.
+        """
 
     @property
     def inside(self) -> NDArray[np.int64]:

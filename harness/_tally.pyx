@@ -10,7 +10,7 @@ from libc.stdlib cimport calloc, free
 from harness._histogram cimport Bins, Histogram, bins_record
 from harness._shm cimport (
     FLAG_CLIENT_LATE, FLAG_OVERDUE, IN_TIME, OUTCOME_ERROR, OUTCOME_NONE, OUTCOME_OK,
-    OUTCOME_TIMEOUT, UNDECIDED, Record, Ring, Segment,
+    OUTCOME_TIMEOUT, UNDECIDED, VIOLATED_SLOW, Record, Ring, Segment,
 )
 from harness.includes.atomics cimport load_acquire, store_release
 
@@ -29,6 +29,13 @@ cdef enum:  # BUCKET_FIELDS
     CLIENT_LATE = 4
     BUCKET_FIELD_COUNT = 5
 
+cdef enum:  # EVIDENCE_FIELDS
+    EVIDENCE_DECIDED = 0
+    EVIDENCE_VIOLATIONS = 1
+    EVIDENCE_SLOW = 2
+    EVIDENCE_LATE_OVERDUE = 3
+    EVIDENCE_FIELD_COUNT = 4
+
 cdef enum:
     STATUS_COUNT = 18  # gRPC codes 0..16, and one for anything else
     SERVER_LIMIT = 32
@@ -36,6 +43,7 @@ cdef enum:
 
 HISTOGRAMS = ("response", "service", "lateness", "send_delay")
 BUCKET_FIELDS = ("decided", "violations", "ok", "errors", "client_late")
+EVIDENCE_FIELDS = ("decided", "violations", "slow", "late_overdue")
 INSIDE_FIELDS = ("ok", "in_slo")
 
 cdef int64_t bucket_ns = BUCKET_NS
@@ -54,6 +62,8 @@ cdef class Tally:
         self.statuses = self.status = np.zeros((servers + 1, STATUS_COUNT), dtype=np.int64)
         self.buckets = self.bucket = np.zeros(
             (servers + 1, self.bucket_count, BUCKET_FIELD_COUNT), dtype=np.int64)
+        self.evidence = self.evident = np.zeros(
+            (servers + 1, self.bucket_count, EVIDENCE_FIELD_COUNT), dtype=np.int64)
         self.worker_slots = self.worker_slot = np.zeros(WORKER_LIMIT, dtype=np.int64)
         self.inside = self.within = np.zeros((servers + 1, 2), dtype=np.int64)
         self.bins = <Bins *> calloc(HISTOGRAM_COUNT * (servers + 1), sizeof(Bins))
@@ -85,6 +95,15 @@ cdef class Tally:
             self.bucket[s, b, DECIDED] += 1
             if record.decision != IN_TIME:
                 self.bucket[s, b, VIOLATIONS] += 1
+            if record.flags & FLAG_CLIENT_LATE:
+                if record.flags & FLAG_OVERDUE:
+                    self.evident[s, b, EVIDENCE_LATE_OVERDUE] += 1
+            else:
+                self.evident[s, b, EVIDENCE_DECIDED] += 1
+                if record.decision != IN_TIME:
+                    self.evident[s, b, EVIDENCE_VIOLATIONS] += 1
+                if record.decision == VIOLATED_SLOW:
+                    self.evident[s, b, EVIDENCE_SLOW] += 1
         if not final:
             return 0
         if self.row != NULL:

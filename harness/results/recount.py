@@ -3,12 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from harness._tally import BUCKET_FIELDS, INSIDE_FIELDS, Tally
+from harness._tally import BUCKET_FIELDS, EVIDENCE_FIELDS, INSIDE_FIELDS, Tally
 from harness.records import BUCKET_NS, Decision, Flag, Outcome
 
 Mask = NDArray[np.bool_]
 
-COUNTED = ("counts", "buckets", "inside", "reasons", "statuses")
+COUNTED = ("counts", "buckets", "evidence", "inside", "reasons", "statuses")
 """The arrays of a Tally that its rows determine."""
 
 
@@ -23,6 +23,7 @@ class Recount:
         self.servers = tally.servers
         self.counts = np.zeros_like(tally.counts)
         self.buckets = np.zeros_like(tally.buckets)
+        self.evidence = np.zeros_like(tally.evidence)
         self.inside = np.zeros_like(tally.inside)
         self.reasons = np.zeros_like(tally.reasons)
         self.statuses = np.zeros_like(tally.statuses)
@@ -55,28 +56,49 @@ class Recount:
         in_slo = inside & (decision == Decision.IN_TIME)
         for field, mask in zip(INSIDE_FIELDS, (inside, in_slo), strict=True):
             _count(self.inside[:, INSIDE_FIELDS.index(field)], (server[mask],))
-        self._add_buckets(
+        late = rows["flags"] & Flag.CLIENT_LATE != 0
+        decided = decision != Decision.UNDECIDED
+        _add_buckets(
+            self.evidence,
+            EVIDENCE_FIELDS,
             server,
             bucket,
             {
-                "decided": decision != Decision.UNDECIDED,
+                "decided": decided & ~late,
+                "violations": (decision > Decision.IN_TIME) & ~late,
+                "slow": (decision == Decision.SLOW) & ~late,
+                "late_overdue": late & (rows["flags"] & Flag.OVERDUE != 0),
+            },
+        )
+        _add_buckets(
+            self.buckets,
+            BUCKET_FIELDS,
+            server,
+            bucket,
+            {
+                "decided": decided,
                 "violations": decision > Decision.IN_TIME,
                 "ok": ok,
                 "errors": error | (outcome == Outcome.TIMEOUT),
-                "client_late": rows["flags"] & Flag.CLIENT_LATE != 0,
+                "client_late": late,
             },
         )
         return left_out
 
-    def _add_buckets(
-        self, server: NDArray[np.intp], bucket: NDArray[np.int64], fields: dict[str, Mask]
-    ) -> None:
-        # Rows come in order of time, so a chunk lies in few buckets: only those are touched.
-        first, end = int(bucket.min()), int(bucket.max()) + 1
-        part = self.buckets[:, first:end]
-        for field, mask in fields.items():
-            target = part[:, :, BUCKET_FIELDS.index(field)]
-            _count(target, (server[mask], bucket[mask] - first))
+
+def _add_buckets(
+    into: NDArray[np.int64],
+    names: tuple[str, ...],
+    server: NDArray[np.intp],
+    bucket: NDArray[np.int64],
+    fields: dict[str, Mask],
+) -> None:
+    # Rows come in order of time, so a chunk lies in few buckets: only those are touched.
+    first, end = int(bucket.min()), int(bucket.max()) + 1
+    part = into[:, first:end]
+    for field, mask in fields.items():
+        target = part[:, :, names.index(field)]
+        _count(target, (server[mask], bucket[mask] - first))
 
 
 def _count(into: NDArray[np.int64], index: tuple[NDArray[np.integer], ...]) -> None:
