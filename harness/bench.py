@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from harness._tally import Tally
 from harness.config import NS_PER_S, BenchConfig
@@ -15,12 +16,15 @@ from harness.control import server_stats
 from harness.control.inputs import SLOT_PREFIX, WARMUP_PREFIX
 from harness.control.preflight import preflight
 from harness.control.server_stats import Snapshot
+from harness.detector.policy import make_policy
 from harness.embedded.model import ModelSpec
 from harness.embedded.server import EmbeddedServer, ServeConfig
 from harness.errors import InterruptedRunError, NotStartedError, ResultsError, UsageError
 from harness.host import allowed_cpus, cpu_quota, host_facts
+from harness.load.controller import Controller, blind_ns
 from harness.load.coordinator import Coordinator, Phase
 from harness.load.cpus import plan_cpus
+from harness.load.event_text import event_text
 from harness.load.fleet import Fleet
 from harness.load.preparation import CONNECT_NS, Preparation
 from harness.load.signals import Interrupts, interrupts
@@ -63,7 +67,7 @@ class Bench:
     """``Bench(config).run()`` sends one plan and accounts for every slot of it.
 
     ``on_progress`` is called once a second, ``on_note`` with what a person may wonder about;
-    ``argv`` is what results name as the command.
+    ``argv`` is what results name as the command, ``control`` makes what decides on switches.
     """
 
     def __init__(
@@ -73,11 +77,13 @@ class Bench:
         on_progress: Callable[[Progress], None] = lambda progress: None,
         on_note: Callable[[str], None] = lambda text: None,
         argv: Sequence[str] = (),
+        control: Callable[..., Controller] = Controller,
     ) -> None:
         self.config = config
         self.on_progress = on_progress
         self.on_note = on_note
         self.argv = list(argv)
+        self.control = control
 
     def run(self) -> Result:
         """Raises UsageError, NotStartedError, InterruptedRunError (nothing measured), ResultsError.
@@ -146,7 +152,8 @@ class Bench:
             _check_settled(config, fleet)
             coordinator = Coordinator(segment, fleet, prepared.servers)
             caught.target = coordinator.interrupt
-            warmup = self._warm_up(prepared, coordinator)
+            policy = make_policy(config.switching, prepared.servers, prepared.missing)
+            warmup = self._warm_up(prepared, coordinator, policy.in_use)
             if caught.first is not None:
                 raise InterruptedRunError(caught.first)
             stats_before = server_stats.take_all(config, STATS_BEFORE_S)
@@ -161,9 +168,12 @@ class Bench:
                 ),
                 config.drain_timeout_ns,
                 prepared.slo_ns,
+                in_use=policy.in_use,
                 release=requests.release if requests else lambda: None,
                 progress=self._reporter("run", coordinator),
             )
+            control = self.control(segment, fleet, phase, policy, config, self._on_event(config))
+            phase.control = control
             started = datetime.now(UTC)
             coordinator.run(phase)
             return RunData(
@@ -198,9 +208,13 @@ class Bench:
                 warmup=warmup,
                 in_flight_samples=phase.samples,
                 path_floor_ns=prepared.checked.servers[0].path_floor_ns,
+                switches=control.switches,
+                blind_ns=blind_ns(phase.tally),
             )
 
-    def _warm_up(self, prepared: Preparation, coordinator: Coordinator) -> dict[str, int]:
+    def _warm_up(
+        self, prepared: Preparation, coordinator: Coordinator, in_use: tuple[int, ...]
+    ) -> dict[str, int]:
         """Send a plan whose slots are counted apart, in no result."""
         config = prepared.config
         if config.warmup_ns == 0:
@@ -212,6 +226,7 @@ class Bench:
             Tally(prepared.servers, spec.facts().slots, config.warmup_ns),
             min(config.drain_timeout_ns, WARMUP_DRAIN_NS),
             prepared.slo_ns,
+            in_use=in_use,
             progress=self._reporter("warm-up", coordinator),
         )
         coordinator.run(phase)
@@ -219,6 +234,14 @@ class Bench:
             raise NotStartedError("a worker died during the warm-up; nothing was measured")
         found = totals(phase.tally)
         return {"scheduled": found.scheduled, "sent": found.sent, "ok": found.ok}
+
+    def _on_event(self, config: BenchConfig) -> Callable[[dict[str, Any]], None]:
+        def tell(event: dict[str, Any]) -> None:
+            text = event_text(event, config.urls)
+            if text is not None:
+                self.on_note(text)
+
+        return tell
 
     @staticmethod
     def _statistics_after(config: BenchConfig, coordinator: Coordinator) -> list[Snapshot | None]:

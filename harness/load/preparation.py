@@ -44,6 +44,11 @@ class Preparation:
         return len(self.config.urls)
 
     @property
+    def missing(self) -> list[int]:
+        """Servers that were not there at the start."""
+        return [index for index, one in enumerate(self.checked.servers) if one.missing]
+
+    @property
     def inflight_cap(self) -> int:
         """Requests in flight per server for the whole run. Raises NotStartedError."""
         payload = self.checked.payload
