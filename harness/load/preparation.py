@@ -99,6 +99,7 @@ class Preparation:
             "workers": self.cpus.workers,
             "cpu": self.cpus.worker_cpus[worker],
             "spin": self.cpus.spin,
+            "sleeps": config.spin != "always",
             "shares_cpu": self.cpus.worker_cpus.count(self.cpus.worker_cpus[worker]) > 1,
             "guard_budget_ns": int(SLEEPING_SHARE * NS_PER_S * self.cpus.workers / config.rate),
             "transport": config.transport,
