@@ -1,7 +1,7 @@
 """The controller: feeds the detector, asks the policy, and moves the load by one store."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -70,7 +70,8 @@ class Controller:
         self.heard: list[int] = []
         self.linked: dict[tuple[int, int], bool] = {}
         self.connection_events = [0] * self.servers
-        self.watches = {server: self._watch(0, config.warmup_ns) for server in policy.in_use}
+        self.in_use = policy.in_use
+        self.watches = {server: self._watch(0, config.warmup_ns) for server in self.in_use}
 
     def look(self, now_ns: int) -> None:
         """Read how far each worker is, so that what is drained next covers it."""
@@ -103,7 +104,7 @@ class Controller:
         self._follow_connections(now_ns)
         back = self.policy.turn(now_ns)
         if back:
-            t_ns = self._publish()
+            t_ns = self._publish(now_ns)
             for server in back:
                 self._tell("readmit", t_ns, server=server)
         return self._judge(now_ns)
@@ -115,7 +116,7 @@ class Controller:
     def _judge(self, now_ns: int) -> bool:
         """Feed every complete bucket of the servers in use."""
         complete = min(max(0, self.complete_ns) // BUCKET_NS, self.phase.tally.bucket_count)
-        for server in self.policy.in_use:
+        for server in self.in_use:
             watch = self.watches[server]
             while watch.next_bucket < complete:
                 bucket = watch.next_bucket
@@ -150,10 +151,11 @@ class Controller:
             connected=[self._connected(one) for one in range(self.servers)],
         )
         evidence = {"rule": trigger.rule, "n": trigger.n, "x": trigger.x, "bound": trigger.bound}
+        in_flight = self._in_flight()
+        moved = self.policy.in_use != self.in_use
+        t_ns = self._publish(now_ns) if moved else now_ns
         if move.why is Why.SWITCH:
             assert move.to is not None
-            in_flight = self._in_flight()
-            t_decide_ns = self._publish()
             switch = Switch(
                 epoch=self.epoch,
                 source=server,
@@ -161,27 +163,21 @@ class Controller:
                 **evidence,
                 t_onset_ns=onset_ns,
                 t_detect_ns=now_ns,
-                t_decide_ns=t_decide_ns,
+                t_decide_ns=t_ns,
                 t_seen_ns=[None] * len(self.fleet.workers),
                 in_flight=in_flight,
             )
             self.switches.append(switch)
             # The list of t_seen_ns is shared with the event, so that both fill up.
-            facts = {name: getattr(switch, name) for name in asdict(switch)}
-            self._tell("switch", t_decide_ns, **facts)
-            return True, False
-        if move.why is Why.EJECT:
-            t_decide_ns = self._publish()
             self._tell(
-                "eject",
-                t_decide_ns,
-                server=server,
-                **evidence,
-                t_onset_ns=onset_ns,
-                in_use=list(self.policy.in_use),
+                "switch", t_ns, **{one.name: getattr(switch, one.name) for one in fields(switch)}
             )
-            return True, False
-        return False, self._stays(server, move.why, evidence, now_ns)
+        elif move.why is Why.EJECT:
+            in_use = list(self.in_use)
+            self._tell("eject", t_ns, server=server, **evidence, t_onset_ns=onset_ns, in_use=in_use)
+        else:
+            return moved, self._stays(server, move.why, evidence, now_ns)
+        return moved, False
 
     def _stays(self, server: int, why: Why, evidence: dict[str, Any], now_ns: int) -> bool:
         """The load cannot leave a failed server; told once for as long as that lasts."""
@@ -198,16 +194,15 @@ class Controller:
             self._tell("stopped", now_ns)
         return self.stopped
 
-    def _publish(self) -> int:
+    def _publish(self, now_ns: int) -> int:
         """Store the policy's servers, wake the workers, and watch those that are new."""
         self.epoch += 1
-        t_decide_ns = self.segment.set_verdict(self.epoch, self.policy.in_use)
+        self.in_use = self.policy.in_use
+        t_decide_ns = self.segment.set_verdict(self.epoch, self.in_use) - self.phase.origin_ns
         self.fleet.wake()
-        t_decide_ns -= self.phase.origin_ns
-        first = t_decide_ns // BUCKET_NS
+        first = now_ns // BUCKET_NS
         self.watches = {
-            server: self.watches.get(server) or self._watch(first, 0)
-            for server in self.policy.in_use
+            server: self.watches.get(server) or self._watch(first, 0) for server in self.in_use
         }
         return t_decide_ns
 

@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness._ledger import Ledger
 from harness._shm import Segment
 from harness._tally import Tally
-from harness.config import BenchConfig, Slo
+from harness.config import BenchConfig, Slo, Switching
 from harness.detector.policy import make_policy
 from harness.load.controller import Controller, blind_ns
 from harness.load.coordinator import Phase
 from harness.plan import PlanSpec
 from harness.records import BUCKET_NS, RECORD, Decision, Flag, Outcome
-from harness.switching import Switching
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -60,12 +60,19 @@ class Room:
     def in_use(self) -> tuple[int, ...]:
         return self.segment.verdict()[1]
 
-    def slots(self, bucket: int, decision: Decision, count: int = 50, flags: int = 0) -> None:
-        """Final records of slots due in a bucket, at the server in use."""
+    def slots(
+        self,
+        bucket: int,
+        decision: Decision,
+        count: int = 50,
+        flags: int = 0,
+        server: int | None = None,
+    ) -> None:
+        """Final records of slots due in a bucket, at the first server in use unless told."""
         rows = np.zeros(count, dtype=RECORD)
         rows["t_sched_ns"] = bucket * BUCKET_NS
         rows["slot"] = np.arange(count)
-        rows["server"] = self.in_use[0]
+        rows["server"] = self.in_use[0] if server is None else server
         ok = decision is Decision.IN_TIME
         rows["outcome"] = Outcome.OK if ok else Outcome.ERROR
         rows["decision"] = decision
@@ -81,8 +88,6 @@ class Room:
         self.turn()
 
     def publish(self, worker: int, watermark_ns: int) -> None:
-        from harness._ledger import Ledger
-
         ledger = Ledger(
             self.segment,
             worker,
@@ -224,9 +229,11 @@ def test_a_single_server_that_fails_is_told_once():
 
 def test_all_bad_stops_if_asked():
     room = Room(on_all_bad="stop")
-    room.run(0, 30, Decision.SLOW)
+    room.run(0, 120, Decision.IN_TIME)
+    room.run(120, 130, Decision.SLOW)
+    assert room.in_use == (1,)
     assert not room.stopped
-    room.run(30, 60, Decision.SLOW)
+    room.run(130, 160, Decision.SLOW)
     assert room.stopped
     assert room.kinds() == ["switch", "all_bad", "stopped"]
 
@@ -240,9 +247,9 @@ def test_a_balancing_policy_tells_and_stays():
 
 def test_ejected_and_used_again():
     room = Room(policy="round-robin", eject=True, cool_down_ns=2 * S)
-    room.run(0, 7, Decision.SLOW)
+    room.run(0, 5, Decision.SLOW, server=0)
     assert room.in_use == (1,)
-    room.run(7, 60, Decision.IN_TIME)
+    room.run(5, 60, Decision.IN_TIME, server=1)
     assert room.in_use == (0, 1)
     assert room.kinds() == ["eject", "readmit"]
     assert room.segment.verdict()[0] == 2
