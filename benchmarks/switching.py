@@ -20,12 +20,11 @@ import numpy as np
 import psutil
 
 from harness.bench import Bench, Result
-from harness.config import NS_PER_MS, NS_PER_S, BenchConfig, Slo
+from harness.config import NS_PER_MS, NS_PER_S, AtCommand, BenchConfig, Slo, Switching
 from harness.embedded.server import EmbeddedServer, ServeConfig
 from harness.progress import Progress
 from harness.records import Decision, Flag, Outcome
 from harness.results.requests_file import load_requests
-from harness.switching import AtCommand, Switching
 from harness.triton.server import TritonServer
 
 MODELS = Path(__file__).parent.parent / "examples" / "models"

@@ -51,6 +51,7 @@ class ServerFacts:
     probes: int
     probe_latency_ns: int
     path_floor_ns: int
+    missing: str | None = None
 
     def known(self) -> dict[str, Any]:
         """The facts for results; where its sockets are is nobody's business there."""
@@ -84,6 +85,7 @@ class _Probed:
     latency_ns: int
     response_bytes: int
     path_floor_ns: int
+    missing: str | None = None
 
 
 def preflight(
