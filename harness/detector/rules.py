@@ -68,7 +68,8 @@ class RateRule:
 
     n >= 20, x >= 5, x > n L, (x - n L)^2 > z^2 n L (1 - L) (the Wilson score bound above L, in
     integers), and the newest max(400 ms, W / 12) are over L too. W may be given; it counts in whole
-    buckets, rounded up.
+    buckets, rounded up. While the window fills, what it lacks counts as clean slots at the same
+    rate: a stall that a full window tolerates is tolerated from the first second on.
     """
 
     def __init__(
@@ -82,20 +83,23 @@ class RateRule:
         newest = max(_buckets(NEWEST_NS), _buckets(width_ns, NEWEST_PART))
         self.window = Sum(_buckets(width_ns))
         self.newest = Sum(min(newest, self.window.width))
+        self.fed = 0
 
     def feed(self, bucket: Evidence) -> Trigger | None:
         """Take the next complete bucket."""
         self.window.add(bucket)
         self.newest.add(bucket)
+        self.fed = min(self.fed + 1, self.window.width)
         n, x = self.window.decided, self.window.violations
         if n < LEAST_DECIDED or x < LEAST_VIOLATIONS:
             return None
         if not _over(self.newest.decided, self.newest.violations, self.limit):
             return None
-        if not self._beyond_chance(n, x):
+        of_full = n * self.window.width // self.fed
+        if not self._beyond_chance(of_full, x):
             return None
         share = float(self.limit)
-        bound = n * share + math.sqrt(Z_SQUARED * n * share * (1 - share))
+        bound = of_full * share + math.sqrt(Z_SQUARED * of_full * share * (1 - share))
         return Trigger("rate", n, x, bound)
 
     def _beyond_chance(self, n: int, x: int) -> bool:

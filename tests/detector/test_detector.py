@@ -57,10 +57,9 @@ def test_a_fifth_bad_is_the_rate_rule_since_its_first_bucket():
 
 
 def test_hard_down_goes_before_the_rate_rule():
-    # In an empty window both fire in the bucket that completes the row.
-    index, detection = feed(new(), [Evidence(4, 4, 4)] * 5)
-    assert (index, detection.trigger.rule) == (4, "hard-down")
-    assert RateRule(L).feed(Evidence(20, 20, 20)).rule == "rate"
+    detector = Detector([RateRule(L, given_window_ns=250_000_000), HardDown(L)], L, 100)
+    found = [detector.feed(index, DOWN).trigger.rule for index in range(5)]
+    assert found == ["rate"] * 4 + ["hard-down"]
 
 
 def test_the_onset_counts_late_overdue_slots_for_hard_down_only():

@@ -13,6 +13,11 @@ S = 10**9
 BALANCING = ["round-robin", "least-outstanding", "weighted"]
 
 
+def made(name, eject, servers, **times):
+    weights = (1,) * servers if name == "weighted" else ()
+    return Switching(policy=name, weights=weights, eject=eject and name != "failover", **times)
+
+
 def test_failover_takes_its_times():
     policy = make_policy(Switching(dwell_ns=3 * S, cool_down_ns=7 * S), 3, [0])
     assert isinstance(policy, Failover)
@@ -29,11 +34,11 @@ def test_the_plain_rule_has_no_dwell():
 
 @pytest.mark.parametrize("name", BALANCING)
 def test_balancing_with_and_without_eject(name):
-    ejecting = make_policy(Switching(policy=name, eject=True, cool_down_ns=S), 3, [2])
+    ejecting = make_policy(made(name, True, 3, cool_down_ns=S), 3, [2])
     assert type(ejecting) is Ejection
     assert ejecting.in_use == (0, 1)
     assert ejecting.turn(S) == [2]
-    fixed = make_policy(Switching(policy=name), 3, [])
+    fixed = make_policy(made(name, False, 3), 3, [])
     assert type(fixed) is Fixed
     assert fixed.in_use == (0, 1, 2)
 
@@ -47,7 +52,7 @@ def test_balancing_with_and_without_eject(name):
     st.lists(st.tuples(st.integers(0, 20 * S), st.integers(0, 3), st.booleans()), max_size=40),
 )
 def test_some_server_is_always_in_use(name, eject, servers, absent, steps):
-    switching = Switching(policy=name, eject=eject)
+    switching = made(name, eject, servers)
     policy = make_policy(switching, servers, sorted(one for one in absent if one < servers))
     now_ns = 0
     for wait_ns, server, hard_down in steps:

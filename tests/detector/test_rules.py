@@ -79,12 +79,20 @@ def test_rate_rule_is_the_formula(sequence, limit, given_ms):
         last = sequence[max(0, end - newest) : end]
         n, x = sum(b.decided for b in window), sum(b.violations for b in window)
         over_last = sum(b.violations for b in last) > share * sum(b.decided for b in last)
-        over = n >= 20 and x >= 5 and x > n * share
-        over = over and (x - n * share) ** 2 > 9 * n * share * (1 - share)
+        full = n * width // min(end, width)  # as if the window had been clean before
+        over = n >= 20 and x >= 5 and x > full * share
+        over = over and (x - full * share) ** 2 > 9 * full * share * (1 - share)
         trigger = rule.feed(sequence[end - 1])
         assert (trigger is not None) == (over and over_last)
         if trigger is not None:
             assert (trigger.n, trigger.x) == (n, x)
+
+
+def test_a_stall_is_tolerated_from_the_first_second_on():
+    for before in (0, 1, 5, 20, 99):
+        rule = RateRule(L)
+        stall = [Evidence(50, 50, 50)] * 4
+        assert feed(rule, [CLEAN] * before + stall + [CLEAN] * 200) is None
 
 
 def down_by_definition(sequence, loaded_before):
