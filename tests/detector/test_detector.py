@@ -57,7 +57,9 @@ def test_a_fifth_bad_is_the_rate_rule_since_its_first_bucket():
 
 
 def test_hard_down_goes_before_the_rate_rule():
-    detector = Detector([RateRule(L, given_window_ns=250_000_000), HardDown(L)], L, 100)
+    detector = Detector(
+        [RateRule(L, given_window_ns=250_000_000), HardDown(L, under_load_ns=SETTLED_NS)], L, 100
+    )
     found = [detector.feed(index, DOWN).trigger.rule for index in range(5)]
     assert found == ["rate"] * 4 + ["hard-down"]
 
