@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from harness._shm import Segment
 from harness._tally import Tally
-from harness.config import NS_PER_S, BenchConfig
+from harness.config import EMBEDDED_SERVERS, NS_PER_S, BenchConfig
 from harness.control import server_stats
 from harness.control.inputs import SLOT_PREFIX, WARMUP_PREFIX
-from harness.control.preflight import preflight
+from harness.control.keep_warm import kept_warm
+from harness.control.preflight import Preflight, preflight
 from harness.control.server_stats import Snapshot
 from harness.embedded.model import ModelSpec
 from harness.embedded.server import EmbeddedServer, ServeConfig
@@ -35,7 +37,6 @@ from harness.results.summary import Summary, build_summary
 from harness.results.totals import totals
 from harness.units import format_count, format_duration_ns
 
-EMBEDDED_SERVERS = 2
 MANY_SLOTS = 100_000_000
 """Walking a plan takes about 15 s a thousand million slots."""
 WARMUP_DRAIN_NS = 2 * NS_PER_S
@@ -143,7 +144,7 @@ class Bench:
         with contextlib.ExitStack() as stack:
             stack.callback(segment.close)
             fleet = stack.enter_context(Fleet(segment, prepared.checked.payload.message, setups))
-            _check_settled(config, fleet)
+            _check_settled(prepared.checked, fleet)
             coordinator = Coordinator(segment, fleet, prepared.servers)
             caught.target = coordinator.interrupt
             warmup = self._warm_up(prepared, coordinator)
@@ -165,7 +166,8 @@ class Bench:
                 progress=self._reporter("run", coordinator),
             )
             started = datetime.now(UTC)
-            coordinator.run(phase)
+            with kept_warm(config, prepared.checked, lambda: _in_use(segment)) as warmed:
+                coordinator.run(phase)
             return RunData(
                 config=config,
                 spec=prepared.spec,
@@ -197,7 +199,8 @@ class Bench:
                 in_flight_after_drain=sum(worker.entries_left for worker in fleet.workers),
                 warmup=warmup,
                 in_flight_samples=phase.samples,
-                path_floor_ns=prepared.checked.servers[0].path_floor_ns,
+                path_floor_ns=prepared.checked.present[0].path_floor_ns,
+                kept_warm=warmed,
             )
 
     def _warm_up(self, prepared: Preparation, coordinator: Coordinator) -> dict[str, int]:
@@ -248,14 +251,21 @@ class Bench:
         return report
 
 
-def _check_settled(config: BenchConfig, fleet: Fleet) -> None:
+def _check_settled(checked: Preflight, fleet: Fleet) -> None:
+    """Raises NotStartedError for a server that was not missing before."""
     for worker in fleet.workers:
-        for url, settled in zip(config.urls, worker.ready["settled"], strict=True):
-            if not settled:
+        for server, settled in zip(checked.servers, worker.ready["settled"], strict=True):
+            if not settled and server.missing is None:
                 raise NotStartedError(
-                    f"server {url} did not settle an HTTP/2 connection within"
+                    f"server {server.url} did not settle an HTTP/2 connection within"
                     f" {CONNECT_NS // NS_PER_S} s; check that it is up and speaks gRPC"
                 )
+
+
+def _in_use(segment: Segment) -> tuple[int, ...]:
+    """The servers that slots are handed to now."""
+    _, active = segment.verdict()
+    return active if isinstance(active, tuple) else (active,)
 
 
 @contextlib.contextmanager

@@ -111,6 +111,7 @@ class Preparation:
             "response_limit_bytes": config.max_response_bytes,
             "response_bytes": payload.response_bytes_estimate,
             "headers": headers,
+            "required": [server.missing is None for server in self.checked.servers],
             "servers": [
                 {
                     "url": server.url,
