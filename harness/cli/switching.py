@@ -27,7 +27,8 @@ Eject = Annotated[
 Rule = Annotated[
     str | None,
     _switching(
-        "--rule", "default, or plain: a window of 5 s over the limit, and nothing else. Needs --slo."
+        "--rule",
+        "default, or plain: a window of 5 s over the limit, and nothing else. Needs --slo.",
     ),
 ]
 Window = Annotated[

@@ -150,7 +150,12 @@ class Controller:
             hard_down=trigger.rule == "hard-down",
             connected=[self._connected(one) for one in range(self.servers)],
         )
-        evidence = {"rule": trigger.rule, "n": trigger.n, "x": trigger.x, "bound": trigger.bound}
+        evidence: dict[str, Any] = {
+            "rule": trigger.rule,
+            "n": trigger.n,
+            "x": trigger.x,
+            "bound": trigger.bound,
+        }
         in_flight = self._in_flight()
         moved = self.policy.in_use != self.in_use
         t_ns = self._publish(now_ns) if moved else now_ns

@@ -105,7 +105,6 @@ class Preparation:
             "transport": config.transport,
             "policy": config.switching.policy,
             "weights": list(config.switching.weights) or [1] * self.servers,
-            "required": [True] * self.servers,
             "ring_capacity": segment.ring_capacity,
             "table_capacity": segment.table_capacity,
             "slo_ns": self.slo_ns,
@@ -120,6 +119,7 @@ class Preparation:
             "response_limit_bytes": config.max_response_bytes,
             "response_bytes": payload.response_bytes_estimate,
             "headers": headers,
+            "required": [server.missing is None for server in self.checked.servers],
             "servers": [
                 {
                     "url": server.url,

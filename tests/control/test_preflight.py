@@ -8,7 +8,8 @@ import grpc
 import pytest
 
 from harness.config import BenchConfig
-from harness.control.preflight import PATH_FLOOR_CALLS, preflight
+from harness.control.preflight import preflight
+from harness.control.probe import PATH_FLOOR_CALLS
 from harness.errors import NotStartedError, UsageError
 from harness.slo import parse_slo
 from tests.grpc_fixture import GrpcServer, aborting, closed_port, identity_infer, raw_server
