@@ -220,7 +220,7 @@ def test_a_run_starts_without_a_standby_where_any_will_do(tmp_path: Path) -> Non
         )
         run = Bench(given, on_note=notes.append).run()
     balanced(run.summary.model_dump())
-    assert run.summary.totals.ok == run.summary.totals.scheduled
+    assert run.summary.totals.ok == run.summary.totals.sent > 0
     assert run.summary.servers[0]["missing"] is None
     assert "refused the connection" in run.summary.servers[1]["missing"]
     assert [note for note in notes if note.startswith("starting without it: ") and shut in note]
