@@ -25,6 +25,8 @@ EMBEDDED_SERVERS = 2
 BALANCING = ("round-robin", "least-outstanding", "weighted")
 """The policies that spread the load over the servers."""
 MAX_WEIGHT = 1000
+MAX_COMMAND_BYTES = 100_000
+"""The kernel takes one argument of 128 KiB at most."""
 
 
 class Slo(BaseModel):
@@ -89,7 +91,7 @@ class AtCommand(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     at_ns: int = Field(ge=0, le=366 * DAY_NS)
-    command: str = Field(min_length=1)
+    command: str = Field(min_length=1, max_length=MAX_COMMAND_BYTES, pattern=r"^[^\x00]*$")
 
 
 class BenchConfig(BaseModel):
@@ -153,7 +155,8 @@ class BenchConfig(BaseModel):
         if switching.weights and len(switching.weights) != servers:
             weights = ",".join(map(str, switching.weights))
             raise ValueError(
-                f"--policy weighted:{weights} has {len(switching.weights)} weights for {servers}"
+                f"--policy weighted:{weights} has {len(switching.weights)}"
+                f" weight{'s'[: len(switching.weights) > 1]} for {servers}"
                 f" server{'s'[: servers > 1]}; give one weight per -u"
             )
         if self.slo is None:
