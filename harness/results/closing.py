@@ -5,7 +5,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from harness.config import NS_PER_MS, NS_PER_S
-from harness.results.summary import Latencies, Summary
+from harness.results.parts import Latencies
+from harness.results.summary import Summary
 from harness.units import format_latency_ms
 from harness.untrusted import clean_text
 
