@@ -52,7 +52,8 @@ def find_outages(run: RunData) -> list[Outage]:
     spans_ns = silences_ns(run.tally.answers, run.end_ns)
     lengths_ns = spans_ns[:, 1] - spans_ns[:, 0]
     ranked = np.argsort(-lengths_ns, kind="stable")[:MAX_OUTAGES]
-    chosen = [*ranked[:1], *ranked[1:][lengths_ns[ranked[1:]] >= least_outage_ns(run)]]
+    least_ns = least_outage_ns(run.spec.rate, run.config.switching.stall_tolerance_ns)
+    chosen = [*ranked[:1], *ranked[1:][lengths_ns[ranked[1:]] >= least_ns]]
     buckets = run.tally.buckets.sum(axis=0)
     recovery = _Recovery(run, buckets)
     found = []
@@ -79,10 +80,9 @@ def silences_ns(answers: Counts, end_ns: int) -> Counts:
     return spans_ns[spans_ns[:, 1] > spans_ns[:, 0]]
 
 
-def least_outage_ns(run: RunData) -> int:
+def least_outage_ns(rate: float, stall_tolerance_ns: int) -> int:
     """max(stall tolerance, 5 mean gaps of the planned rate): less may be the arrivals' doing."""
-    gaps_ns = math.ceil(LEAST_MEAN_GAPS * NS_PER_S / run.spec.rate)
-    return max(run.config.switching.stall_tolerance_ns, gaps_ns)
+    return max(stall_tolerance_ns, math.ceil(LEAST_MEAN_GAPS * NS_PER_S / rate))
 
 
 def evidence_window_ns(config: BenchConfig) -> int | None:

@@ -24,7 +24,7 @@ class Share(Part):
 
 
 class Phase(Part):
-    """Some time beside a switch; a bucket (50 ms) belongs to the phase it begins in."""
+    """Some time beside a switch, in whole buckets (50 ms)."""
 
     t_start_ns: int
     t_end_ns: int
@@ -32,7 +32,11 @@ class Phase(Part):
 
 
 class Phases(Part):
-    """Up to the onset; from there until the last worker saw the switch; until the next onset."""
+    """Up to the onset; from there until the last worker saw the switch; until the next onset.
+
+    The first begins with the run, or where ``during`` of the switch before ends. The buckets that
+    the onset and the last worker's ``t_seen_ns`` lie in belong to ``during``.
+    """
 
     before: Phase
     during: Phase
@@ -111,12 +115,11 @@ def describe_switches(run: RunData, urls: Sequence[str], outages: Sequence[Outag
 def _edges(run: RunData) -> list[int]:
     """Buckets: 0, onset and last seen of each switch, the end; none before the one before it."""
     end = -(-run.end_ns // BUCKET_NS)
-    moments_ns = [
-        moment for switch in run.switches for moment in (switch.t_onset_ns, last_seen_ns(switch))
-    ]
     edges = [0]
-    for moment_ns in moments_ns:
-        edges.append(min(end, max(edges[-1], -(-moment_ns // BUCKET_NS))))
+    for switch in run.switches:
+        # The buckets that the two moments lie in are during, so that the others are clean.
+        for edge in (switch.t_onset_ns // BUCKET_NS, -(-last_seen_ns(switch) // BUCKET_NS)):
+            edges.append(min(end, max(edges[-1], edge)))
     return [*edges, end]
 
 
