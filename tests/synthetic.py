@@ -10,11 +10,24 @@ from harness._tally import Tally
 from harness.config import NS_PER_MS, NS_PER_S, BenchConfig, Slo
 from harness.control.server_stats import ModelCounts, Snapshot
 from harness.load.fleet import WorkerReport
+from harness.load.switch import Switch
 from harness.plan import PlanSpec
 from harness.records import ABSENT_NS, NO_SERVER, RECORD, Decision, Flag, Outcome, Reason
 from harness.results.rundata import RunData
 
 HANDED = (Outcome.OK, Outcome.ERROR, Outcome.TIMEOUT, Outcome.CANCELLED)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The active server hangs from ``t_onset_ns`` on, and the load leaves it at ``t_decide_ns``."""
+
+    t_onset_ns: int
+    t_decide_ns: int
+    target: int
+
+    def t_seen_ns(self, worker: int) -> int:
+        return self.t_decide_ns + 100_000 * (worker + 1)
 
 
 @dataclass(frozen=True)
@@ -35,6 +48,7 @@ class Spec:
     client_drops: bool = False  # or, of DROPPED, all at the cap
     median_ns: int = 8 * NS_PER_MS
     lateness_ns: int = 20_000
+    failures: tuple[Failure, ...] = ()  # hard-down; server 0 is active first
     draw: int = 7  # seed of everything made up
     rows: bool = True
     config: dict[str, Any] = field(default_factory=dict)
@@ -54,6 +68,7 @@ def synthetic_run(spec: Spec | None = None, **changes: Any) -> RunData:
     tally = Tally(len(spec.urls), facts.slots, config.duration_ns, kept)
     tally.add_rows(overdue_records(records))
     tally.add_rows(records)
+    switches = _switches(spec, records)
     return RunData(
         config=config,
         spec=plan,
@@ -68,7 +83,7 @@ def synthetic_run(spec: Spec | None = None, **changes: Any) -> RunData:
         signature={"inputs": [{"name": "INPUT0", "datatype": "FP32", "shape": [-1, 16]}]},
         stats_before=[Snapshot(ModelCounts()) for _ in spec.urls],
         stats_after=[_stats(records, index) for index in range(len(spec.urls))],
-        events=[{"t_ns": 0, "event": "start"}, {"t_ns": config.duration_ns, "event": "end"}],
+        events=_events(config, switches),
         host={"cpu_model": "none", "cpus_allowed": [0, 1]},
         started_utc="2026-01-02T03:04:05.678Z",
         origin_ns=1_000_000_000,
@@ -79,6 +94,7 @@ def synthetic_run(spec: Spec | None = None, **changes: Any) -> RunData:
         warmup={"ok": 3},
         in_flight_samples=np.full((len(spec.urls), tally.bucket_count), 4, dtype=np.int32),
         path_floor_ns=110_000,
+        switches=switches,
     )
 
 
@@ -97,11 +113,60 @@ def make_records(
         record["worker"] = slot % spec.workers
         record["server"] = random.integers(len(spec.urls))
         outcome = Outcome(random.choice(len(Outcome), p=weights / weights.sum()))
+        if spec.failures:
+            outcome = _hand_over(record, outcome, spec)
         if record["worker"] in spec.dead_workers and random.random() < 0.5:
             outcome = Outcome.LOST if random.random() < 0.5 else Outcome.UNSENT
             record["flags"] |= Flag.MADE
         _fill(record, outcome, spec, config, random)
     return records
+
+
+def _hand_over(record: Any, outcome: Outcome, spec: Spec) -> Outcome:
+    """Give the slot to the server that was active when its worker came to it."""
+    t_sched_ns, worker = int(record["t_sched_ns"]), int(record["worker"])
+    past = [one for one in spec.failures if one.t_seen_ns(worker) <= t_sched_ns]
+    record["epoch"] = len(past)
+    record["server"] = past[-1].target if past else 0
+    following = spec.failures[len(past) :]
+    hangs = bool(following) and following[0].t_onset_ns <= t_sched_ns
+    return Outcome.TIMEOUT if hangs else outcome
+
+
+def _switches(spec: Spec, records: NDArray[np.void]) -> list[Switch]:
+    """As measured for each failure: the evidence is what was overdue at its decision."""
+    t_overdue_ns = records["t_sched_ns"] + (spec.slo_ns or 0)
+    servers = [0, *(failure.target for failure in spec.failures)]
+    switches = []
+    for index, failure in enumerate(spec.failures):
+        evidence = (records["t_sched_ns"] >= failure.t_onset_ns) & (
+            t_overdue_ns < failure.t_decide_ns
+        )
+        found = int(np.count_nonzero(evidence))
+        switches.append(
+            Switch(
+                epoch=index + 1,
+                source=servers[index],
+                target=failure.target,
+                rule="hard-down",
+                n=found,
+                x=found,
+                bound=5.0,
+                t_onset_ns=failure.t_onset_ns,
+                t_detect_ns=failure.t_decide_ns - 2_000_000,
+                t_decide_ns=failure.t_decide_ns,
+                t_seen_ns=[failure.t_seen_ns(worker) for worker in range(spec.workers)],
+                in_flight=[found if one == servers[index] else 0 for one in range(len(spec.urls))],
+            )
+        )
+    return switches
+
+
+def _events(config: BenchConfig, switches: list[Switch]) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = [{"t_ns": 0, "event": "start"}]
+    for switch in switches:
+        events.append({"t_ns": switch.t_decide_ns, "event": "switch", **vars(switch)})
+    return [*events, {"t_ns": config.duration_ns, "event": "end"}]
 
 
 def _fill(

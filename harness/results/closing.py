@@ -1,16 +1,16 @@
 """The text at the end of a run: plain, at most 80 columns, the same on a terminal and in a file."""
 
-import string
 import textwrap
 from collections.abc import Iterator, Sequence
 
 from harness.config import NS_PER_MS, NS_PER_S
-from harness.results.summary import Latencies, Summary
+from harness.results.lines import WIDTH, labelled, letter, share_text, wrapped
+from harness.results.parts import Latencies
+from harness.results.summary import Summary
+from harness.results.switch_text import switch_lines
 from harness.units import format_latency_ms
 from harness.untrusted import clean_text
 
-WIDTH = 80
-LABEL_CHARS = 11  # as wide as the longest label, "violations"
 CLIENT_CHARS = 8  # lets its usual line fit
 MAX_NAME_CHARS = 24
 MAX_URL_CHARS = 76
@@ -18,6 +18,9 @@ SERVER_CHARS = 20  # the name's column; a longer one has a line of its own
 
 NOT_LIMITING = "NOT\N{NO-BREAK SPACE}LIMITING"
 """Kept on one line: its halves apart would say the opposite."""
+
+SAID_ABOVE = ("slo_broken", "switched")
+"""Findings that a line of their own has told already."""
 
 PERCENTILES = ("p50", "p90", "p95", "p99", "p999", "max")
 
@@ -31,11 +34,12 @@ def closing_text(summary: Summary, results: str | None = None) -> str:
         *_violations(summary),
         *_latencies(summary),
         *_servers(summary),
+        *switch_lines(summary),
         *_findings(summary),
         *_client(summary),
     ]
     if results is not None:
-        lines.append(_labelled("results", clean_text(results, 4096)))
+        lines.append(labelled("results", clean_text(results, 4096)))
     return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ") + "\n"
 
 
@@ -54,10 +58,10 @@ def _header(summary: Summary) -> Iterator[str]:
 
 
 def _verdict(summary: Summary) -> Iterator[str]:
-    yield from _wrapped("VALID" if summary.valid else "INVALID", _slo(summary))
+    yield from wrapped("VALID" if summary.valid else "INVALID", _slo(summary))
     for reason in summary.invalid_reasons:
-        yield from _wrapped("", clean_text(reason.text, 1000))
-        yield from _wrapped("", f"-> {clean_text(reason.advice)}")
+        yield from wrapped("", clean_text(reason.text, 1000))
+        yield from wrapped("", f"-> {clean_text(reason.advice)}")
 
 
 def _slo(summary: Summary) -> str:
@@ -68,7 +72,7 @@ def _slo(summary: Summary) -> str:
     if slo.held is None or slo.violation_share is None:
         return f"SLO: nothing was decided ({bound})"
     return (
-        f"SLO {'HELD' if slo.held else 'BROKEN'}: {_share(slo.violation_share)} violated"
+        f"SLO {'HELD' if slo.held else 'BROKEN'}: {share_text(slo.violation_share)} violated"
         f" of {summary.totals.decided} ({bound})"
     )
 
@@ -97,7 +101,7 @@ def _violations(summary: Summary) -> Iterator[str]:
         parts.append(f"{by.cancelled} cancelled")
     if by.lost:
         parts.append(f"{by.lost} lost")
-    yield from _wrapped("violations", f"{found.violations} = {' + '.join(parts)}")
+    yield from wrapped("violations", f"{found.violations} = {' + '.join(parts)}")
     undecided = {
         "dropped by the client": found.dropped_client,
         "unsent": found.unsent,
@@ -106,7 +110,7 @@ def _violations(summary: Summary) -> Iterator[str]:
     }
     if any(undecided.values()):
         text = ", ".join(f"{count} {what}" for what, count in undecided.items() if count)
-        yield from _wrapped("undecided", text)
+        yield from wrapped("undecided", text)
 
 
 def _latencies(summary: Summary) -> Iterator[str]:
@@ -136,7 +140,7 @@ def _latency_row(label: str, latencies: Latencies, missing: str) -> str:
 
 def _servers(summary: Summary) -> Iterator[str]:
     names = {
-        url: f"{_letter(index)} {clean_text(url, MAX_URL_CHARS)}"
+        url: f"{letter(index)} {clean_text(url, MAX_URL_CHARS)}"
         for index, url in enumerate(summary.per_server)
     }
     used = [url for url, server in summary.per_server.items() if server.totals.scheduled]
@@ -151,7 +155,7 @@ def _servers(summary: Summary) -> Iterator[str]:
         yield _server_row(name, _server_figures(summary, url))
     idle = [name for url, name in names.items() if url not in used]
     if idle:
-        yield from _wrapped("standby", ", ".join(idle))
+        yield from wrapped("standby", ", ".join(idle))
 
 
 def _server_row(name: str, figures: Sequence[object]) -> str:
@@ -165,7 +169,7 @@ def _server_figures(summary: Summary, url: str) -> tuple[object, ...]:
     found = summary.per_server[url].totals
     stats = summary.server_stats[url]
     in_time = "-" if summary.slo is None else found.in_time
-    share = "-" if found.violation_share is None else _share(found.violation_share)
+    share = "-" if found.violation_share is None else share_text(found.violation_share)
     steps = (
         *(stats.compute_input_mean_ns, stats.compute_infer_mean_ns),
         stats.compute_output_mean_ns,
@@ -178,9 +182,9 @@ def _server_figures(summary: Summary, url: str) -> tuple[object, ...]:
 
 def _findings(summary: Summary) -> Iterator[str]:
     for finding in summary.findings:
-        if finding.code == "slo_broken":  # said at the top
+        if finding.code in SAID_ABOVE:
             continue
-        yield from _wrapped("finding", clean_text(finding.text, 600))
+        yield from wrapped("finding", clean_text(finding.text, 600))
 
 
 def _client(summary: Summary) -> Iterator[str]:
@@ -195,16 +199,7 @@ def _client(summary: Summary) -> Iterator[str]:
     if client.path_floor_ns is not None:
         parts.append(f"path {client.path_floor_ns / NS_PER_MS:.2f} ms")
     state = "LIMITING" if client.limiting else NOT_LIMITING
-    yield from _wrapped("client", f"{', '.join(parts)}: {state}", CLIENT_CHARS)
-
-
-def _letter(index: int) -> str:
-    """Of a server in ``-u`` order; past Z a number."""
-    return string.ascii_uppercase[index] if index < 26 else str(index)
-
-
-def _share(share: float) -> str:
-    return f"{100 * share:.2f} %"
+    yield from wrapped("client", f"{', '.join(parts)}: {state}", CLIENT_CHARS)
 
 
 def _mean_ms(mean_ns: float | None) -> str:
@@ -223,18 +218,3 @@ def _ranges(cpus: Sequence[int]) -> str:
         else:
             spans.append([cpu, cpu])
     return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in spans)
-
-
-def _labelled(label: str, text: str, indent: int = LABEL_CHARS) -> str:
-    return f"{label:<{indent}}{text}"
-
-
-def _wrapped(label: str, text: str, indent: int = LABEL_CHARS) -> list[str]:
-    """The text behind the label, on as many lines as it needs."""
-    return textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent=_labelled(label, "", indent),
-        subsequent_indent=" " * indent,
-        break_on_hyphens=False,
-    )

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import json
 import os
 import re
 import shutil
@@ -14,17 +13,16 @@ from typing import IO
 from harness.config import BenchConfig
 from harness.errors import ResultsError, UsageError
 from harness.load.limits import check_disk, disk_needed_bytes, keeps_records
-from harness.results import requests_file, windows_file
+from harness.results import events_file, requests_file, windows_file
 from harness.results import summary as summary_file
-from harness.results.redaction import Redactor
+from harness.results.events_file import write_events
 from harness.results.requests_file import PRIVATE_FILE, RequestsFile
 from harness.results.rundata import RunData
 from harness.results.summary import Summary
 from harness.results.windows_file import write_windows
 from harness.untrusted import clean_text
 
-EVENTS = "events.jsonl"
-OURS = (requests_file.NAME, windows_file.NAME, EVENTS, summary_file.NAME, "report.html")
+OURS = (requests_file.NAME, windows_file.NAME, events_file.NAME, summary_file.NAME, "report.html")
 """Every file a results directory may hold of ours; nothing else is ever touched."""
 
 PRIVATE_DIRECTORY = 0o700
@@ -72,7 +70,7 @@ class ResultsDir:
         """
         writers: dict[str, Callable[[IO[bytes]], None]] = {
             windows_file.NAME: lambda out: write_windows(out, run),
-            EVENTS: lambda out: _write_events(out, run),
+            events_file.NAME: lambda out: write_events(out, run),
             summary_file.NAME: lambda out: _write_all(out, summary.to_json()),
         }
         staged: dict[str, Path] = {}
@@ -183,13 +181,6 @@ def _write_private(path: Path, writer: Callable[[IO[bytes]], None]) -> None:
 
 def _write_all(out: IO[bytes], content: bytes) -> None:
     out.write(content)
-
-
-def _write_events(out: IO[bytes], run: RunData) -> None:
-    redactor = Redactor(run.config)
-    for event in run.events:
-        line = json.dumps(redactor.clean(event), allow_nan=False, ensure_ascii=False)
-        out.write(line.encode() + b"\n")
 
 
 def _sync_directory(path: Path) -> None:

@@ -42,3 +42,10 @@ class RunData:
     switches: list[Switch] = field(default_factory=list)  # in order
     blind_ns: int = 0  # how long the detector had no evidence because the client was late
     kept_warm: list[KeptWarm] = field(default_factory=list)  # by server; empty: none was
+
+    @property
+    def end_ns(self) -> int:
+        """The end of the planned time, or the cut."""
+        if self.cut_ns is None:
+            return self.spec.duration_ns
+        return min(self.spec.duration_ns, max(0, self.cut_ns))

@@ -6,18 +6,37 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pydantic_core
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 import harness
 from harness._histogram import Histogram
 from harness.config import NS_PER_S
 from harness.control.server_stats import StatsDelta, delta
+from harness.detector.rules import PLAIN_WINDOW_NS
 from harness.errors import UsageError
 from harness.load.fleet import WorkerReport
-from harness.results.findings import Finding, InvalidReason, Verdict, error_codes, failure_reasons
+from harness.results.findings import Verdict
+from harness.results.outages import Outage, evidence_window_ns, find_outages
+from harness.results.parts import (
+    Client,
+    DetectorPart,
+    KeptWarm,
+    Latencies,
+    Limits,
+    Part,
+    PerServer,
+    PlanPart,
+    Rate,
+    ServerStats,
+    SloPart,
+    Worker,
+)
 from harness.results.redaction import Redactor
 from harness.results.rundata import RunData
+from harness.results.server_findings import Finding, error_codes, failure_reasons
+from harness.results.switches import Switch, describe_switches
 from harness.results.totals import Totals, totals
+from harness.results.validity import InvalidReason
 from harness.untrusted import clean_text
 
 NAME = "summary.json"
@@ -31,152 +50,7 @@ BUSY_LIMIT = 0.9
 """Share of its CPU above which a worker that sleeps between slots limits the run."""
 
 
-class _Part(BaseModel):
-    # A later version may add keys: they are ignored here, not refused.
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null")
-
-
-class Latencies(_Part):
-    """ns. None: no value, or among slots that have none (never answered OK)."""
-
-    mean: float | None
-    p50: int | None
-    p90: int | None
-    p95: int | None
-    p99: int | None
-    p999: int | None
-    max: int | None
-
-
-class PlanPart(_Part):
-    """The whole plan; ``cut_ns`` where it was cut short, None if it ran to its end."""
-
-    dist: str
-    rate: float  # requests/s
-    seed: int
-    duration_s: float
-    slots: int
-    cut_ns: int | None
-    hash: str  # SHA-256 over the little-endian int64 offsets of all slots
-
-
-class Rate(_Part):
-    """Requests/s over the planned duration, or up to the cut."""
-
-    target: float
-    offered: float
-    sent: float
-    ok: float  # OK answers within the duration
-    in_slo: float  # of those, in time
-    dropped: float
-
-
-class SloPart(_Part):
-    """The SLO and what became of it; share and ``held`` are None if nothing was decided."""
-
-    threshold_ns: int
-    limit: float
-    text: str
-    violation_share: float | None
-    held: bool | None
-
-
-class Limits(_Part):
-    """Bounds the run was under, given or derived."""
-
-    timeout_ns: int
-    drain_timeout_ns: int
-    lag_ns: int
-    inflight_cap: int  # per server
-
-
-class PerServer(_Part):
-    """What was charged to one server."""
-
-    totals: Totals
-    response_ns: Latencies
-    response_ok_ns: Latencies
-    service_ns: Latencies
-    send_delay_ns: Latencies
-    errors: dict[str, int]  # error outcomes by gRPC status
-    reasons: dict[str, int]  # slots by why they are not OK
-    in_flight_max: int  # the workers' own maxima, added up
-
-
-class ServerStats(_Part):
-    """A server's own statistics over the run. Means over nothing are None, and all if unknown."""
-
-    executed: int | None
-    failed: int | None
-    inference_count: int | None
-    execution_count: int | None
-    cache_hit_count: int | None
-    cache_miss_count: int | None
-    request_mean_ns: float | None
-    queue_mean_ns: float | None
-    compute_input_mean_ns: float | None
-    compute_infer_mean_ns: float | None
-    compute_output_mean_ns: float | None
-    mean_batch: float | None
-    reason: str | None  # why they are unknown
-
-
-class Switch(_Part):
-    """The load moved from one server to another."""
-
-    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
-
-    from_: str = Field(alias="from")
-    to: str
-    rule: str
-    t_onset_ns: int | None
-    t_detect_ns: int
-    t_decide_ns: int
-    t_seen_ns: list[int | None]  # by worker
-    n: int
-    x: int
-    rate: float
-
-
-class Outage(_Part):
-    """The longest time without an answer in time."""
-
-    t_start_ns: int
-    t_end_ns: int
-    failed: int  # requests that failed in it
-    recovery_ns: int | None  # to a full window within the SLO; None: never came
-
-
-class Worker(_Part):
-    """One worker process."""
-
-    index: int
-    pid: int
-    cpu: int | None
-    slots: int
-    pushed: int
-    popped: int
-    overflowed: int
-    cpu_s: float | None
-    max_loop_gap_ns: int
-    loop_turns: int
-    max_rss_bytes: int | None
-    in_flight_max: list[int]  # by server
-    state: str
-    connections: list[dict[str, Any]]
-
-
-class Client(_Part):
-    """The load generator's own part in the figures."""
-
-    spin: bool
-    busy: float | None  # CPU time of the workers by the time planned, at most 1; None: unknown
-    connections: int  # per worker and server
-    path_floor_ns: int | None  # what an empty call takes
-    limiting: bool
-
-
-class Summary(_Part):
+class Summary(Part):
     """One run. Latencies and times in ns; times inside the run since its start."""
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
@@ -209,6 +83,7 @@ class Summary(_Part):
     server_stats: dict[str, ServerStats]
     switches: list[Switch]
     outages: list[Outage]
+    detector: DetectorPart | None = None
     workers: list[Worker]
     client: Client
 
@@ -232,6 +107,7 @@ def build_summary(run: RunData, verdict: Verdict) -> Summary:
         }
     )
     urls = [str(server["url"]) for server in clean["servers"]]
+    outages = find_outages(run)
     return Summary.model_validate(
         {
             **clean,
@@ -269,8 +145,9 @@ def build_summary(run: RunData, verdict: Verdict) -> Summary:
             "lateness_ns": latencies(run.tally.histogram("lateness")),
             "per_server": {url: _per_server(run, index) for index, url in enumerate(urls)},
             "server_stats": {url: _stats(run, index) for index, url in enumerate(urls)},
-            "switches": [],
-            "outages": [],
+            "switches": describe_switches(run, urls, outages),
+            "outages": outages,
+            "detector": _detector(run),
             "client": _client(run, verdict),
         }
     )
@@ -332,9 +209,7 @@ def _latencies(run: RunData, found: Totals, server: int | None) -> dict[str, Lat
 
 def span_ns(run: RunData) -> int:
     """What rates are over: the planned duration, or up to the cut."""
-    if run.cut_ns is None:
-        return run.spec.duration_ns
-    return max(1, min(run.spec.duration_ns, run.cut_ns))
+    return max(1, run.end_ns)
 
 
 def _rate(run: RunData, found: Totals) -> Rate:
@@ -371,6 +246,26 @@ def _per_server(run: RunData, index: int) -> PerServer:
         errors=error_codes(run.tally, index),
         reasons=failure_reasons(run.tally, index),
         in_flight_max=sum(worker.in_flight_max[index] for worker in run.workers),
+        kept_warm=_kept_warm(run, index),
+    )
+
+
+def _kept_warm(run: RunData, index: int) -> KeptWarm:
+    if not run.kept_warm:
+        return KeptWarm()
+    return KeptWarm(sent=run.kept_warm[index].sent, ok=run.kept_warm[index].ok)
+
+
+def _detector(run: RunData) -> DetectorPart:
+    switching = run.config.switching
+    window_ns = evidence_window_ns(run.config)
+    if switching.rule == "plain":
+        window_ns = switching.given_window_ns or PLAIN_WINDOW_NS
+    return DetectorPart(
+        rule=switching.rule,
+        window_ns=window_ns,
+        stall_tolerance_ns=switching.stall_tolerance_ns,
+        blind_ns=run.blind_ns,
     )
 
 
