@@ -72,6 +72,7 @@ EXTENSIONS = [
     extension("_histogram"),
     extension("_tally"),
     extension("_ledger"),
+    extension("_policy"),
     extension("_response"),
     extension("_connection", libraries=["nghttp2"]),
     extension("_core", include_dirs=[np.get_include()], libraries=["nghttp2"]),

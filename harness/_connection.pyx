@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memmove
 
-from harness._ledger cimport LedgerState, ledger_finish
+from harness._ledger cimport LedgerState, ledger_alive, ledger_finish
 from harness._response cimport (
     FAULT_TOO_LARGE, ID_BYTES, id_byte, response_complete, response_feed, response_has_id,
 )
@@ -406,6 +406,7 @@ cdef int connection_event(Connection *self, uint32_t events, uint8_t *buffer,
             return -1
         if n > 0:
             self.now_ns = clock_ns() - self.origin_ns
+            ledger_alive(self.ledger, self.now_ns)
             if nghttp2_session_mem_recv(self.session, buffer, n) != n:
                 return -1
             if nghttp2_session_want_write(self.session):

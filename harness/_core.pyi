@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from harness._ledger import Ledger
 from harness._plan import Plan
+from harness._policy import Policy
 
 PHASE_ENDS: Final[tuple[str, ...]]
 
@@ -13,7 +14,8 @@ class Engine:
 
     ``body`` is the gRPC message of every request with its 5-byte prefix; the 16 bytes at
     ``id_offset`` become the slot's id. ``endpoints``: for each server its struct sockaddr and the
-    header fields to send. ``lanes``: connections per server. ``shares_cpu``: with another worker,
+    header fields to send. ``lanes``: connections per server. Without ``sleeps`` it polls all the
+    time, else until a guard's width before a slot is due. ``shares_cpu``: with another worker,
     which is let in while this one spins. Raises ValueError, OSError or MemoryError when it cannot
     be set up.
     """
@@ -21,6 +23,7 @@ class Engine:
     def __init__(
         self,
         ledger: Ledger,
+        policy: Policy,
         worker: int,
         workers: int,
         *,
@@ -33,6 +36,7 @@ class Engine:
         endpoints: Sequence[tuple[bytes, Sequence[tuple[bytes, bytes]]]],
         lanes: int,
         spin: bool,
+        sleeps: bool,
         shares_cpu: bool,
         cancel_expired: bool,
     ) -> None: ...
@@ -42,8 +46,11 @@ class Engine:
         Without ``spin`` at most ``budget_ns``.
         """
 
-    def connect(self, patience_ns: int) -> bool:
-        """Open every connection; True once all are settled, False when patience ends."""
+    def connect(self, patience_ns: int, required: Sequence[bool]) -> bool:
+        """Open every connection; True once those to ``required`` servers are settled.
+
+        False when patience ends before.
+        """
 
     def settled(self) -> list[int]:
         """Per server: connections that are ready."""

@@ -10,13 +10,16 @@ from harness._connection cimport (
     connection_lose, connection_open, connection_reset, connection_submit,
 )
 from harness._ledger cimport (
-    Ledger, LedgerState, ledger_abandon, ledger_expire_next, ledger_finish, ledger_hand,
-    ledger_next_deadline_ns, ledger_next_waiting, ledger_publish, ledger_take, ledger_tick,
-    ledger_wait,
+    Ledger, LedgerState, ledger_abandon, ledger_alive, ledger_expire_next, ledger_finish,
+    ledger_hand, ledger_next_deadline_ns, ledger_next_waiting, ledger_publish, ledger_take,
+    ledger_tick, ledger_wait,
 )
 from harness._plan cimport Plan
+from harness._policy cimport Policy, PolicyState, first_of, policy_pick, policy_took
 from harness._shm cimport ENTRY_EXPIRED, NONE, OUTCOME_ERROR, REASON_NO_CONNECTION, RunPage
-from harness.includes.atomics cimport load_acquire, load_acquire_i64, store_release
+from harness.includes.atomics cimport (
+    load_acquire, load_acquire_i64, store_release, store_release_i64, store_release_u8,
+)
 from harness.includes.linux cimport (
     EPOLL_CTL_ADD, EPOLLIN, MSG_DONTWAIT, PR_SET_TIMERSLACK, clock_ns, close, epoll_create1,
     epoll_ctl, epoll_event, epoll_wait_ns, prctl1, recv, sched_yield,
@@ -37,6 +40,7 @@ cdef enum:
     GUARD_STEP_NS = 50
     READ_LIMIT_BYTES = 1 << 18
     READ_LEAST_BYTES = 1 << 13
+    CATCH_UP_TURNS = 64
 
 cdef enum:  # how a phase ended
     PHASE_DONE = 0
@@ -50,6 +54,8 @@ cdef class Engine:
     cdef Ledger ledger
     cdef LedgerState *books
     cdef RunPage *run_page
+    cdef Policy policy
+    cdef PolicyState *balance
     cdef object keep  # Python objects that C structures point into
     cdef Template template
     cdef Endpoint *endpoints
@@ -65,6 +71,7 @@ cdef class Engine:
     cdef int control_fd
     cdef int epoll_fd
     cdef bint spin
+    cdef bint sleeps  # until shortly before a slot; else it polls all the time
     cdef bint shares_cpu  # with another worker
     cdef bint cancel_expired
     cdef bint broken  # some connection needs more than its events
@@ -73,15 +80,17 @@ cdef class Engine:
     cdef int64_t origin_ns
     cdef int64_t retry_ns
     cdef uint64_t verdict
+    cdef uint32_t in_use  # a bit for each server the verdict names
     cdef uint32_t turn
 
     def __cinit__(self):
         self.epoll_fd = -1
 
-    def __init__(self, Ledger ledger not None, int worker, int workers, *, int control_fd,
+    def __init__(self, Ledger ledger not None, Policy policy not None, int worker, int workers, *,
+                 int control_fd,
                  bytes body not None, size_t id_offset, uint32_t outputs,
                  uint32_t response_limit_bytes, size_t response_bytes, endpoints,
-                 int lanes, bint spin, bint shares_cpu, bint cancel_expired):
+                 int lanes, bint spin, bint sleeps, bint shares_cpu, bint cancel_expired):
         cdef int i, s
         cdef epoll_event event
         if <Py_ssize_t> id_offset + 16 > len(body):
@@ -89,6 +98,8 @@ cdef class Engine:
         self.ledger = ledger
         self.books = &ledger.state
         self.run_page = ledger.segment.run_page()
+        self.policy = policy
+        self.balance = &policy.state
         self.worker = worker
         self.workers = workers
         self.control_fd = control_fd
@@ -96,6 +107,7 @@ cdef class Engine:
         self.lane_count = lanes
         self.connection_count = 2 * self.servers * lanes
         self.spin = spin
+        self.sleeps = sleeps
         self.shares_cpu = shares_cpu
         self.cancel_expired = cancel_expired
         self.read_bytes = min(max(<size_t> READ_LEAST_BYTES, 8 * response_bytes),
@@ -187,10 +199,14 @@ cdef class Engine:
                             self.guard_limit_ns)
         return self.guard_ns
 
-    def connect(self, int64_t patience_ns):
+    def connect(self, int64_t patience_ns, required):
         cdef int64_t end_ns = clock_ns() + patience_ns
         cdef int i
+        cdef uint32_t needed = 0
         cdef bint settled = False
+        for i, server_required in enumerate(required):
+            if server_required:
+                needed |= <uint32_t> 1 << i
         self.origin_ns = 0
         with nogil:
             for i in range(self.servers * self.lane_count):
@@ -205,7 +221,8 @@ cdef class Engine:
                     self.mend(clock_ns())
                 settled = True
                 for i in range(self.servers * self.lane_count):
-                    if self.connections[self.lanes[i]].state != CONN_READY:
+                    if (self.connections[self.lanes[i]].state != CONN_READY
+                            and needed >> (i // self.lane_count) & 1):
                         settled = False
         return settled
 
@@ -257,9 +274,10 @@ cdef class Engine:
         cdef int burst, events, how = PHASE_DONE
         cdef bint slept
         now_ns = clock_ns() - self.origin_ns
+        ledger_alive(books, now_ns)
         while True:
             turn_ns = now_ns
-            self.see_verdict(now_ns)
+            self.see_verdict()
             # The clock is read before the cut: a slot due by then was due before the cut was set.
             cut_ns = load_acquire_i64(&self.run_page.cut_ns)
             if next_ns > cut_ns:
@@ -302,14 +320,20 @@ cdef class Engine:
                           min(end_ns, now_ns + TURN_NS))
             # Waking is late by what the machine takes for it; only slots are worth being early.
             wake_ns = min(wake_ns, books.next_sched_ns - self.guard_ns)
+            if not self.sleeps:
+                wake_ns = now_ns
             if self.shares_cpu and wake_ns <= now_ns:
                 sched_yield()
+            books.expected_ns = max(now_ns, wake_ns)
             events = self.wait(max(wake_ns - now_ns, <int64_t> 0))
             if events < 0:
                 how = PHASE_HUNG_UP
                 break
             slept = events == 0 and wake_ns > now_ns
             now_ns = clock_ns() - self.origin_ns
+            ledger_alive(books, now_ns)
+            if books.stood_still:
+                now_ns = self.catch_up()
             if slept:
                 self.learn_guard(now_ns - wake_ns)
             gap_ns = now_ns - max(turn_ns, wake_ns)
@@ -332,32 +356,42 @@ cdef class Engine:
                                 min(<int64_t> LEAST_GUARD_NS, self.guard_limit_ns))
         return 0
 
-    cdef inline int see_verdict(self, int64_t now_ns) noexcept nogil:
+    cdef int64_t catch_up(self) noexcept nogil:
+        """Read what came while the worker stood still, before anything is judged overdue."""
+        cdef int _
+        self.books.stood_still = False
+        for _ in range(CATCH_UP_TURNS):
+            if self.wait(0) <= 0:
+                break
+        return clock_ns() - self.origin_ns
+
+    cdef inline int see_verdict(self) noexcept nogil:
         cdef uint64_t word = load_acquire(&self.run_page.verdict)
         if word != self.verdict or self.books.page.seen_ns == 0:
             self.verdict = word
-            self.books.active = <uint8_t> (word & 0xff)
-            self.books.page.seen_ns = now_ns
+            self.in_use = <uint32_t> word
+            self.books.active = <uint8_t> first_of(self.in_use)
+            store_release_i64(&self.books.page.seen_ns, clock_ns() - self.origin_ns)
             store_release(&self.books.page.seen_epoch, word >> 32)
         return 0
 
     cdef inline bint offer(self, int32_t e, int64_t now_ns) noexcept nogil:
-        """Hand the slot to the active server. False: no room or credit now, it has to wait."""
+        """Hand the slot to the server whose turn it is. False: no room or credit, it has to wait."""
         cdef LedgerState *books = self.books
         cdef Connection *connection
         cdef bint hope = False
-        cdef int _
-        cdef uint8_t server
-        self.see_verdict(now_ns)
-        server = books.active
-        if books.page.in_flight[server] >= books.cap:
+        cdef int _, server
+        self.see_verdict()
+        server = policy_pick(self.balance, self.in_use, books.page.in_flight, books.cap)
+        books.active = <uint8_t> self.balance.turn
+        if server == NONE:
             return False
         for _ in range(self.lane_count):
             self.turn += 1
             connection = &self.connections[self.lanes[
                 server * self.lane_count + self.turn % <uint32_t> self.lane_count]]
             if connection_has_credit(connection):
-                ledger_hand(books, e, server, <uint32_t> (self.verdict >> 32))
+                self.hand(e, server)
                 if connection_submit(connection, e) == 0:
                     return True
                 connection.state = CONN_LEAVING
@@ -369,9 +403,13 @@ cdef class Engine:
                 hope = True
         if hope:
             return False
-        ledger_hand(books, e, server, <uint32_t> (self.verdict >> 32))
+        self.hand(e, server)
         ledger_finish(books, e, OUTCOME_ERROR, REASON_NO_CONNECTION, GRPC_UNAVAILABLE, now_ns)
         return True
+
+    cdef inline int hand(self, int32_t e, int server) noexcept nogil:
+        policy_took(self.balance, self.in_use, server)
+        return ledger_hand(self.books, e, <uint8_t> server, <uint32_t> (self.verdict >> 32))
 
     cdef int hand_waiting(self, int64_t now_ns) noexcept nogil:
         cdef LedgerState *books = self.books
@@ -398,8 +436,11 @@ cdef class Engine:
         cdef epoll_event events[EVENTS]
         cdef Connection *connection
         cdef char scrap[64]
-        cdef int i
+        cdef int i, before
         cdef int n = epoll_wait_ns(self.epoll_fd, events, EVENTS, timeout_ns)
+        if n > 0:
+            # Before any answer is booked: a worker that stood still cannot tell when it came.
+            ledger_alive(self.books, clock_ns() - self.origin_ns)
         for i in range(n):
             if events[i].data.ptr == NULL:
                 if recv(self.control_fd, scrap, sizeof(scrap), MSG_DONTWAIT) == 0:
@@ -408,16 +449,17 @@ cdef class Engine:
             connection = <Connection *> events[i].data.ptr
             if connection.fd < 0:
                 continue
+            before = connection.state
             if connection_event(connection, events[i].events, self.buffer, self.read_bytes) < 0:
                 connection_lose(connection, clock_ns() - self.origin_ns)
-            if connection.state != CONN_READY:
+            if connection.state != CONN_READY or before != CONN_READY:
                 self.broken = True
         return n if n > 0 else 0
 
     cdef int mend(self, int64_t now_ns) noexcept nogil:
-        """Replace connections that are leaving, reopen lost ones when their time has come."""
+        """Replace connections that are leaving, reopen lost ones, say which are ready."""
         cdef Connection *connection
-        cdef int i, k, lane
+        cdef int i, k, lane, ready
         self.broken = False
         self.retry_ns = INT64_MAX
         for lane in range(self.servers * self.lane_count):
@@ -442,6 +484,12 @@ cdef class Engine:
                 if connection.open_streams == 0:
                     connection_close(connection, now_ns)
                 self.broken = True
+        for i in range(self.servers):
+            ready = 0
+            for k in range(self.lane_count):
+                lane = self.lanes[i * self.lane_count + k]
+                ready += self.connections[lane].state == CONN_READY
+            store_release_u8(&self.books.page.connected[i], <uint8_t> ready)
         return 0
 
     cdef bint in_lane(self, int index) noexcept nogil:

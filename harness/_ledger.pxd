@@ -19,6 +19,9 @@ cdef struct LedgerState:
     int64_t timeout_ns
     int64_t lag_ns
     int64_t late_ns
+    int64_t patience_ns  # when an undecided slot is no longer waited for: T, or 1 s without an SLO
+    int64_t expected_ns  # when the worker meant to be awake again
+    int64_t gap_end_ns  # of its last loop gap over late_ns
     int64_t next_sched_ns  # of the first slot not taken; INT64_MAX: none
     int64_t watermark_ns
     int32_t free_first
@@ -32,7 +35,8 @@ cdef struct LedgerState:
     uint32_t cap
     int worker
     int servers
-    uint8_t active
+    uint8_t active  # the server that slots never handed are charged to
+    bint stood_still  # there was a loop gap over late_ns, and what came meanwhile is not read
 
 cdef int32_t ledger_take(LedgerState *self, int64_t slot, int64_t t_sched_ns,
                          int64_t t_taken_ns) noexcept nogil
@@ -46,6 +50,15 @@ cdef int32_t ledger_expire_next(LedgerState *self, int64_t now_ns) noexcept nogi
 cdef int ledger_abandon(LedgerState *self, int64_t now_ns) noexcept nogil
 cdef int64_t ledger_next_deadline_ns(LedgerState *self) noexcept nogil
 cdef int ledger_publish(LedgerState *self, int64_t now_ns) noexcept nogil
+cdef int ledger_stood_still(LedgerState *self, int64_t now_ns) noexcept nogil
+
+
+cdef inline int ledger_alive(LedgerState *self, int64_t now_ns) noexcept nogil:
+    """The worker runs at this moment; it may have stood still until now."""
+    if now_ns - self.expected_ns > self.late_ns:
+        ledger_stood_still(self, now_ns)
+    self.expected_ns = now_ns
+    return 0
 
 
 cdef class Ledger:

@@ -33,11 +33,16 @@ class Ledger:
     def wait(self, e: int) -> None:
         """Queue a taken slot that cannot be handed yet."""
 
+    def first_waiting(self) -> int | None:
+        """The longest-waiting slot, left in the queue."""
+
     def next_waiting(self) -> int | None:
         """Take the longest-waiting slot out of the queue."""
 
-    def has_room(self, server: int) -> bool:
-        """Whether the in-flight cap of the server leaves room."""
+    @property
+    def cap(self) -> int: ...
+    def in_flight(self, server: int) -> int:
+        """This worker's requests in flight at the server."""
 
     def hand(self, e: int, server: int, epoch: int) -> None:
         """The server is picked; from here on it owns the slot."""
@@ -62,6 +67,15 @@ class Ledger:
 
     def publish(self, now_ns: int, next_sched_ns: int | None) -> None:
         """Heartbeat and watermark; ``next_sched_ns`` is t_sched of the first slot not taken."""
+
+    def expect(self, wake_ns: int) -> None:
+        """The worker sleeps, and means to be awake then."""
+
+    def alive(self, now_ns: int) -> bool:
+        """The worker runs. True if it stood still until now for longer than max(1 ms, T / 10).
+
+        Every slot undecided then, and every one due by now, is client-late.
+        """
 
     def set_active(self, server: int) -> None:
         """The server that slots never handed are charged to."""

@@ -4,7 +4,7 @@ import numpy as np
 
 from harness.records import RECORD
 
-from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 
 from harness._shm cimport (
@@ -21,6 +21,7 @@ from harness.includes.atomics cimport (
 cdef enum:
     ABSENT_NS = -1
     MS_NS = 1000000
+    PATIENCE_WITHOUT_SLO_NS = 1000000000
 
 
 cdef inline Record *next_record(LedgerState *self) noexcept nogil:
@@ -31,6 +32,23 @@ cdef inline Record *next_record(LedgerState *self) noexcept nogil:
             store_release(&self.page.overflowed, self.page.overflowed + 1)
             return NULL
     return &self.records[self.head & self.mask]
+
+
+cdef inline bint client_late(LedgerState *self, int64_t t_sched_ns,
+                             int64_t t_taken_ns) noexcept nogil:
+    """Too late to be judged: taken late, or due while the worker stood still."""
+    return t_taken_ns - t_sched_ns > self.late_ns or t_sched_ns <= self.gap_end_ns
+
+
+cdef int ledger_stood_still(LedgerState *self, int64_t now_ns) noexcept nogil:
+    """Whatever is undecided now may have been answered while nobody read it."""
+    cdef int32_t e = self.undecided
+    while e != NONE:
+        self.entries[e].flags |= FLAG_CLIENT_LATE
+        e = self.entries[e].next
+    self.gap_end_ns = now_ns
+    self.stood_still = True
+    return 0
 
 
 cdef inline int push(LedgerState *self) noexcept nogil:
@@ -114,7 +132,7 @@ cdef int drop_at_once(LedgerState *self, int64_t slot, int64_t t_sched_ns, int64
     record.decision = VIOLATED_STATUS if reason == REASON_BACKPRESSURE else UNDECIDED
     record.reason = reason
     record.status = 0
-    record.flags = FLAG_CLIENT_LATE if t_taken_ns - t_sched_ns > self.late_ns else 0
+    record.flags = FLAG_CLIENT_LATE if client_late(self, t_sched_ns, t_taken_ns) else 0
     return push(self)
 
 
@@ -140,7 +158,7 @@ cdef int32_t ledger_take(LedgerState *self, int64_t slot, int64_t t_sched_ns,
     entry.overdue_at = ABSENT_NS
     entry.epoch = 0
     entry.server = NO_SERVER
-    entry.flags = FLAG_CLIENT_LATE if lateness_ns > self.late_ns else 0
+    entry.flags = FLAG_CLIENT_LATE if client_late(self, t_sched_ns, t_taken_ns) else 0
     entry.decision = UNDECIDED
     entry.response_bytes = 0
     memset(&entry.response, 0, sizeof(entry.response))
@@ -231,6 +249,13 @@ cdef int drop_waiting(LedgerState *self, int64_t now_ns) noexcept nogil:
     return release_entry(self, e)
 
 
+cdef inline int64_t overdue_ns(LedgerState *self, const Entry *entry) noexcept nogil:
+    """T after it was due; a client-late slot's overdue record says that it had T all the same."""
+    if entry.flags & FLAG_CLIENT_LATE:
+        return entry.t_taken_ns + self.patience_ns
+    return entry.t_sched_ns + self.patience_ns
+
+
 cdef int ledger_tick(LedgerState *self, int64_t now_ns) noexcept nogil:
     """Drop what waited too long, then judge what is overdue."""
     cdef Entry *entry
@@ -243,8 +268,11 @@ cdef int ledger_tick(LedgerState *self, int64_t now_ns) noexcept nogil:
         drop_waiting(self, now_ns)
     while self.undecided != NONE:
         entry = &self.entries[self.undecided]
-        if now_ns - entry.t_sched_ns <= self.slo_ns:
+        if now_ns <= overdue_ns(self, entry):
             break
+        if self.slo_ns > self.patience_ns:
+            self.undecided = entry.next
+            continue
         record = next_record(self)
         if record != NULL:
             entry.overdue_at = self.head
@@ -294,8 +322,8 @@ cdef int64_t ledger_next_deadline_ns(LedgerState *self) noexcept nogil:
     """When ledger_tick or ledger_expire_next has something to do; INT64_MAX: never."""
     cdef int64_t deadline_ns = INT64_MAX
     cdef Entry *entry
-    if self.undecided != NONE and self.slo_ns < INT64_MAX // 2:
-        deadline_ns = self.entries[self.undecided].t_sched_ns + self.slo_ns + 1
+    if self.undecided != NONE:
+        deadline_ns = overdue_ns(self, &self.entries[self.undecided]) + 1
     if self.waiting_first != NONE:
         entry = &self.entries[self.waiting_first]
         deadline_ns = min(deadline_ns, entry.t_taken_ns + self.lag_ns + 1)
@@ -331,6 +359,7 @@ cdef class Ledger:
         self.state.timeout_ns = timeout_ns
         self.state.lag_ns = lag_ns
         self.state.late_ns = MS_NS if slo_ns is None else max(MS_NS, slo_ns // 10)
+        self.state.patience_ns = PATIENCE_WITHOUT_SLO_NS if slo_ns is None else slo_ns
         self.state.cap = cap
         self.begin()
 
@@ -347,6 +376,9 @@ cdef class Ledger:
         state.tail = state.ring.tail
         state.next_sched_ns = 0
         state.watermark_ns = -1
+        state.expected_ns = INT64_MAX // 2
+        state.gap_end_ns = INT64_MIN // 2
+        state.stood_still = False
         state.live_first = state.live_last = state.undecided = NONE
         state.waiting_first = state.waiting_last = NONE
         state.entries_used = 0
@@ -367,12 +399,19 @@ cdef class Ledger:
     def wait(self, int32_t e):
         ledger_wait(&self.state, e)
 
+    def first_waiting(self):
+        return None if self.state.waiting_first == NONE else self.state.waiting_first
+
     def next_waiting(self):
         cdef int32_t e = ledger_next_waiting(&self.state)
         return None if e == NONE else e
 
-    def has_room(self, int server):
-        return self.state.page.in_flight[server] < self.state.cap
+    @property
+    def cap(self):
+        return self.state.cap
+
+    def in_flight(self, int server):
+        return self.state.page.in_flight[server]
 
     def hand(self, int32_t e, uint8_t server, uint32_t epoch):
         ledger_hand(&self.state, e, server, epoch)
@@ -406,6 +445,14 @@ cdef class Ledger:
     def publish(self, int64_t now_ns, next_sched_ns):
         self.state.next_sched_ns = INT64_MAX if next_sched_ns is None else next_sched_ns
         ledger_publish(&self.state, now_ns)
+
+    def alive(self, int64_t now_ns):
+        ledger_alive(&self.state, now_ns)
+        stood_still, self.state.stood_still = self.state.stood_still, False
+        return bool(stood_still)
+
+    def expect(self, int64_t wake_ns):
+        self.state.expected_ns = wake_ns
 
     def set_active(self, uint8_t server):
         self.state.active = server

@@ -97,7 +97,7 @@ cdef struct Entry:
     ResponseState response
 
 cdef struct RunPage:  # written by the coordinator alone
-    uint64_t verdict  # epoch << 32 | active server
+    uint64_t verdict  # epoch << 32 | a bit for each server in use
     uint64_t _pad0[7]
     int64_t cut_ns  # no slot later than this is taken
     uint64_t cancel  # not 0: give up everything in flight now
@@ -114,6 +114,8 @@ cdef struct WorkerPage:  # written by its worker alone
     uint64_t loop_turns
     uint32_t in_flight[MAX_SERVERS]
     uint32_t in_flight_max[MAX_SERVERS]
+    uint8_t connected[MAX_SERVERS]  # connections that are ready
+    uint64_t _pad[4]
 
 cdef struct Ring:  # followed by `capacity` records
     uint64_t head  # written by the worker

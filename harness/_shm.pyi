@@ -1,5 +1,6 @@
 """The shared segment of one run: anonymous, sealed, populated, passed by descriptor."""
 
+from collections.abc import Iterable
 from typing import Final
 
 RECORD_BYTES: Final[int]
@@ -36,8 +37,11 @@ class Segment:
     def reset(self) -> None:
         """Back to the state before the first slot. No worker may be running."""
 
-    def set_verdict(self, epoch: int, active: int) -> None:
-        """Publish the active server; one store."""
+    def set_verdict(self, epoch: int, in_use: Iterable[int]) -> int:
+        """Publish the servers in use by one store; CLOCK_MONOTONIC (ns) just before it.
+
+        Raises ValueError for none, IndexError for one that cannot be.
+        """
 
     def cut(self, cut_ns: int) -> None:
         """No slot later than ``cut_ns`` is taken from now on."""
@@ -51,8 +55,8 @@ class Segment:
     def cancel(self) -> None:
         """Everything in flight is given up now."""
 
-    def verdict(self) -> tuple[int, int]:
-        """The verdict's epoch and active server."""
+    def verdict(self) -> tuple[int, tuple[int, ...]]:
+        """The verdict's epoch and the servers in use."""
 
     def cut_ns(self) -> int: ...
     def cancelled(self) -> bool: ...
@@ -71,6 +75,12 @@ class Segment:
 
     def seen(self, worker: int) -> tuple[int, int]:
         """The last verdict epoch the worker saw, and when (ns)."""
+
+    def connect(self, worker: int, server: int, count: int) -> None:
+        """A worker has so many connections to a server ready."""
+
+    def connected(self, worker: int, server: int) -> int:
+        """How many of the worker's connections to the server are ready."""
 
     def pushed(self, worker: int) -> int: ...
     def popped(self, worker: int) -> int: ...

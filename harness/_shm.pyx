@@ -4,12 +4,13 @@ import errno
 import fcntl
 import os
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memset
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap as c_mmap, munmap
 
 from harness.includes.atomics cimport (
-    load_acquire, load_acquire_i64, store_release, store_release_i64,
+    load_acquire, load_acquire_i64, load_acquire_u8, store_release, store_release_i64,
+    store_release_u8,
 )
 from harness.includes.linux cimport clock_ns
 
@@ -92,6 +93,7 @@ cdef class Segment:
         cdef int worker
         memset(self.base, 0, self.size_bytes)
         self.run_page().cut_ns = NO_CUT_NS
+        self.run_page().verdict = 1  # epoch 0, the first server
         for worker in range(self.workers):
             self.worker_page(worker).watermark_ns = -1
 
@@ -116,8 +118,19 @@ cdef class Segment:
 
     # What the coordinator says.
 
-    def set_verdict(self, uint64_t epoch, uint64_t active):
-        store_release(&self.run_page().verdict, (epoch << 32) | active)
+    def set_verdict(self, uint64_t epoch, in_use):
+        cdef uint64_t word = epoch << 32
+        cdef int64_t now_ns
+        for server in in_use:
+            if not 0 <= server < MAX_SERVERS:
+                raise IndexError(server)
+            word |= <uint64_t> 1 << <int> server
+        if not word & 0xffffffff:
+            raise ValueError("a verdict names at least one server")
+        with nogil:
+            now_ns = clock_ns()
+            store_release(&self.run_page().verdict, word)
+        return now_ns
 
     def cut(self, int64_t cut_ns):
         store_release_i64(&self.run_page().cut_ns, cut_ns)
@@ -135,7 +148,7 @@ cdef class Segment:
 
     def verdict(self):
         cdef uint64_t word = load_acquire(&self.run_page().verdict)
-        return word >> 32, word & 0xffffffff
+        return word >> 32, tuple(s for s in range(MAX_SERVERS) if word >> s & 1)
 
     def cut_ns(self):
         return load_acquire_i64(&self.run_page().cut_ns)
@@ -165,7 +178,23 @@ cdef class Segment:
 
     def seen(self, int worker):
         cdef WorkerPage *page = self.worker_page(worker)
-        return load_acquire(&page.seen_epoch), page.seen_ns
+        cdef uint64_t epoch
+        cdef int64_t seen_ns
+        while True:
+            epoch = load_acquire(&page.seen_epoch)
+            seen_ns = load_acquire_i64(&page.seen_ns)
+            if load_acquire(&page.seen_epoch) == epoch:
+                return epoch, seen_ns
+
+    def connect(self, int worker, int server, uint8_t count):
+        if not 0 <= server < MAX_SERVERS:
+            raise IndexError(server)
+        store_release_u8(&self.worker_page(worker).connected[server], count)
+
+    def connected(self, int worker, int server):
+        if not 0 <= server < MAX_SERVERS:
+            raise IndexError(server)
+        return load_acquire_u8(&self.worker_page(worker).connected[server])
 
     def pushed(self, int worker):
         return load_acquire(&self.ring(worker).head)

@@ -15,7 +15,10 @@ cdef class Tally:
     cdef readonly object reasons
     cdef readonly object statuses
     cdef readonly object buckets
+    cdef readonly object evidence
     cdef readonly object inside
+    cdef readonly object answers
+    cdef readonly object epochs
     cdef readonly object worker_slots
     cdef readonly object rows
     cdef Record *row
@@ -23,7 +26,10 @@ cdef class Tally:
     cdef int64_t[:, ::1] reason
     cdef int64_t[:, ::1] status
     cdef int64_t[:, :, ::1] bucket
+    cdef int64_t[:, :, ::1] evident
     cdef int64_t[:, ::1] within
+    cdef int64_t[:, ::1] answer
+    cdef int64_t[:, ::1] epoch
     cdef int64_t[::1] worker_slot
     cdef Bins *bins
     cdef Bins *recent_bins

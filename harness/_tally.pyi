@@ -10,7 +10,11 @@ from harness._shm import Segment
 
 HISTOGRAMS: Final[tuple[str, ...]]
 BUCKET_FIELDS: Final[tuple[str, ...]]
+EVIDENCE_FIELDS: Final[tuple[str, ...]]
 INSIDE_FIELDS: Final[tuple[str, ...]]
+ANSWER_FIELDS: Final[tuple[str, ...]]
+EPOCH_FIELDS: Final[tuple[str, ...]]
+EPOCH_LIMIT: Final[int]
 
 class Tally:
     """Everything that is counted of a run; S servers, last row of each array: no server.
@@ -59,8 +63,29 @@ class Tally:
         """By [S + 1, bucket of t_sched, BUCKET_FIELDS]."""
 
     @property
+    def evidence(self) -> NDArray[np.int64]:
+        """Decided slots, client-late ones left out, by [S + 1, bucket, EVIDENCE_FIELDS].
+
+        ``late_overdue`` counts client-late ones without an answer T after their own t_taken.
+        """
+
+    @property
     def inside(self) -> NDArray[np.int64]:
         """OK answers with t_done in [0, duration) by [S + 1, INSIDE_FIELDS]."""
+
+    @property
+    def answers(self) -> NDArray[np.int64]:
+        """t_done of the first and last in-SLO answer by [bucket of t_done, ANSWER_FIELDS].
+
+        Of those in [0, duration), whatever server gave them; -1 where a bucket has none.
+        """
+
+    @property
+    def epochs(self) -> NDArray[np.int64]:
+        """Slots handed under each epoch by [EPOCH_LIMIT, EPOCH_FIELDS], -1 where there is none.
+
+        Later epochs share the last row.
+        """
 
     @property
     def worker_slots(self) -> NDArray[np.int64]:

@@ -4,13 +4,13 @@ import numpy as np
 
 from harness.records import BUCKET_NS, RECORD
 
-from libc.stdint cimport int64_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 
 from harness._histogram cimport Bins, Histogram, bins_record
 from harness._shm cimport (
     FLAG_CLIENT_LATE, FLAG_OVERDUE, IN_TIME, OUTCOME_ERROR, OUTCOME_NONE, OUTCOME_OK,
-    OUTCOME_TIMEOUT, UNDECIDED, Record, Ring, Segment,
+    OUTCOME_LOST, OUTCOME_TIMEOUT, UNDECIDED, VIOLATED_SLOW, Record, Ring, Segment,
 )
 from harness.includes.atomics cimport load_acquire, store_release
 
@@ -29,16 +29,37 @@ cdef enum:  # BUCKET_FIELDS
     CLIENT_LATE = 4
     BUCKET_FIELD_COUNT = 5
 
+cdef enum:  # EVIDENCE_FIELDS
+    EVIDENCE_DECIDED = 0
+    EVIDENCE_VIOLATIONS = 1
+    EVIDENCE_SLOW = 2
+    EVIDENCE_LATE_OVERDUE = 3
+    EVIDENCE_FIELD_COUNT = 4
+
 cdef enum:
     STATUS_COUNT = 18  # gRPC codes 0..16, and one for anything else
     SERVER_LIMIT = 32
+    EPOCHS = 4096
     WORKER_LIMIT = 1024
 
 HISTOGRAMS = ("response", "service", "lateness", "send_delay")
 BUCKET_FIELDS = ("decided", "violations", "ok", "errors", "client_late")
+EVIDENCE_FIELDS = ("decided", "violations", "slow", "late_overdue")
 INSIDE_FIELDS = ("ok", "in_slo")
+ANSWER_FIELDS = ("t_first_ns", "t_last_ns")
+EPOCH_FIELDS = ("handed", "first_slot", "last_slot")
+EPOCH_LIMIT = EPOCHS
 
 cdef int64_t bucket_ns = BUCKET_NS
+
+
+cdef inline int widen(int64_t *span, int64_t value) noexcept nogil:
+    # The lower end is -1 at first, the highest number there is once it has no sign.
+    if <uint64_t> value < <uint64_t> span[0]:
+        span[0] = value
+    if value > span[1]:
+        span[1] = value
+    return 0
 
 
 cdef class Tally:
@@ -54,8 +75,13 @@ cdef class Tally:
         self.statuses = self.status = np.zeros((servers + 1, STATUS_COUNT), dtype=np.int64)
         self.buckets = self.bucket = np.zeros(
             (servers + 1, self.bucket_count, BUCKET_FIELD_COUNT), dtype=np.int64)
+        self.evidence = self.evident = np.zeros(
+            (servers + 1, self.bucket_count, EVIDENCE_FIELD_COUNT), dtype=np.int64)
         self.worker_slots = self.worker_slot = np.zeros(WORKER_LIMIT, dtype=np.int64)
         self.inside = self.within = np.zeros((servers + 1, 2), dtype=np.int64)
+        self.answers = self.answer = np.full((self.bucket_count, 2), -1, dtype=np.int64)
+        self.epochs = self.epoch = np.full((EPOCHS, 3), -1, dtype=np.int64)
+        self.epochs[:, 0] = 0
         self.bins = <Bins *> calloc(HISTOGRAM_COUNT * (servers + 1), sizeof(Bins))
         self.recent_bins = <Bins *> calloc(1, sizeof(Bins))
         if self.bins == NULL or self.recent_bins == NULL:
@@ -74,6 +100,7 @@ cdef class Tally:
         cdef int s = record.server if record.server < self.servers else self.servers
         cdef int64_t b = record.t_sched_ns // bucket_ns
         cdef int64_t response_ns
+        cdef int64_t *epoch
         cdef bint final = record.outcome != OUTCOME_NONE
         cdef Bins *bins = self.bins + s * HISTOGRAM_COUNT
         if (not 0 <= record.slot < self.slots or record.t_sched_ns < 0 or b >= self.bucket_count
@@ -85,6 +112,15 @@ cdef class Tally:
             self.bucket[s, b, DECIDED] += 1
             if record.decision != IN_TIME:
                 self.bucket[s, b, VIOLATIONS] += 1
+            if record.flags & FLAG_CLIENT_LATE:
+                if record.flags & FLAG_OVERDUE:
+                    self.evident[s, b, EVIDENCE_LATE_OVERDUE] += 1
+            else:
+                self.evident[s, b, EVIDENCE_DECIDED] += 1
+                if record.decision != IN_TIME:
+                    self.evident[s, b, EVIDENCE_VIOLATIONS] += 1
+                if record.decision == VIOLATED_SLOW:
+                    self.evident[s, b, EVIDENCE_SLOW] += 1
         if not final:
             return 0
         if self.row != NULL:
@@ -97,6 +133,10 @@ cdef class Tally:
         self.worker_slot[record.worker % WORKER_LIMIT] += 1
         if record.flags & FLAG_CLIENT_LATE:
             self.bucket[s, b, CLIENT_LATE] += 1
+        if record.outcome <= OUTCOME_LOST:
+            epoch = &self.epoch[min(record.epoch, <uint32_t> EPOCHS - 1), 0]
+            epoch[0] += 1
+            widen(epoch + 1, record.slot)
         if record.t_taken_ns >= 0:
             bins_record(bins + LATENESS, record.t_taken_ns - record.t_sched_ns)
         if record.t_sent_ns >= 0:
@@ -111,6 +151,8 @@ cdef class Tally:
                 self.within[s, 0] += 1
                 if record.decision == IN_TIME:
                     self.within[s, 1] += 1
+                    if record.t_done_ns >= 0:
+                        widen(&self.answer[record.t_done_ns // bucket_ns, 0], record.t_done_ns)
         elif record.outcome == OUTCOME_ERROR or record.outcome == OUTCOME_TIMEOUT:
             self.bucket[s, b, ERRORS] += 1
             if record.outcome == OUTCOME_ERROR:

@@ -13,6 +13,7 @@ from tritonclient.grpc import service_pb2
 
 from harness._core import Engine
 from harness._ledger import Ledger
+from harness._policy import Policy
 from harness._shm import Segment
 from harness._tally import Tally
 from harness.control.address import pack_socket_address
@@ -72,6 +73,8 @@ class Load:
         workers: int = 1,
         spin: bool = False,
         cancel_expired: bool = False,
+        policy: str = "failover",
+        weights: Sequence[int] = (),
     ) -> None:
         self.segment = Segment(workers, 1 << 14, table)
         self.servers, self.worker, self.workers = len(addresses), worker, workers
@@ -90,6 +93,7 @@ class Load:
         data, id_offset = body or request_body()
         self.engine = Engine(
             self.ledger,
+            Policy(policy, list(weights) or [1] * len(addresses), worker),
             worker,
             workers,
             control_fd=theirs.fileno(),
@@ -104,6 +108,7 @@ class Load:
             ],
             lanes=lanes,
             spin=spin,
+            sleeps=not spin,
             shares_cpu=False,
             cancel_expired=cancel_expired,
         )
@@ -120,7 +125,7 @@ class Load:
         self.theirs.close()
 
     def connect(self, patience_ns: int = 5 * S) -> bool:
-        return self.engine.connect(patience_ns)
+        return self.engine.connect(patience_ns, [True] * self.servers)
 
     def at(self, delay_s: float, call: Callable[[], None]) -> None:
         """Call from another thread that long after the next phase's start."""

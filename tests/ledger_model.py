@@ -37,6 +37,7 @@ class Slot:
     response_bytes: int = 0
     flags: int = 0
     overdue: bool = False
+    passed: bool = False  # no longer waited for
 
     @property
     def handed(self) -> bool:
@@ -60,11 +61,35 @@ class LedgerModel:
     queue: list[Slot] = field(default_factory=list)
     expired: list[Slot] = field(default_factory=list)
     active: int = 0
+    expected_ns: int = FOREVER_NS
+    gap_end_ns: int = -FOREVER_NS
     in_flight_max: dict[int, int] = field(default_factory=dict)
 
     def is_late(self, t_ns: int, since_ns: int) -> bool:
         """Whether T has passed; the limit itself is in time."""
         return self.slo_ns is not None and t_ns - since_ns > self.slo_ns
+
+    @property
+    def late_ns(self) -> int:
+        return 1_000_000 if self.slo_ns is None else max(1_000_000, self.slo_ns // 10)
+
+    def passes_ns(self, one: Slot) -> int:
+        """When a slot is no longer waited for: T, or 1 s, after it was due or, late, taken."""
+        since_ns = one.t_taken_ns if one.flags & Flag.CLIENT_LATE else one.t_sched_ns
+        return since_ns + (1_000_000_000 if self.slo_ns is None else self.slo_ns)
+
+    def expect(self, wake_ns: int) -> None:
+        self.expected_ns = wake_ns
+
+    def alive(self, now_ns: int) -> bool:
+        stood_still = now_ns - self.expected_ns > self.late_ns
+        if stood_still:
+            self.gap_end_ns = now_ns
+            for one in self.live:
+                if not one.passed:
+                    one.flags |= Flag.CLIENT_LATE
+        self.expected_ns = now_ns
+        return stood_still
 
     def in_flight(self, server: int) -> int:
         return sum(one.server == server for one in self.live + self.expired)
@@ -99,10 +124,10 @@ class LedgerModel:
         )
 
     def take(self, slot: int, t_sched_ns: int, t_taken_ns: int) -> Slot | None:
-        late_ns = 1_000_000 if self.slo_ns is None else max(1_000_000, self.slo_ns // 10)
         lateness_ns = t_taken_ns - t_sched_ns
         one = Slot(slot, t_sched_ns, t_taken_ns)
-        one.flags = Flag.CLIENT_LATE if lateness_ns > late_ns else 0
+        late = lateness_ns > self.late_ns or t_sched_ns <= self.gap_end_ns
+        one.flags = Flag.CLIENT_LATE if late else 0
         if lateness_ns > self.lag_ns:
             self.record(one, Outcome.DROPPED, Decision.UNDECIDED, reason=Reason.CLIENT)
             return None
@@ -148,7 +173,12 @@ class LedgerModel:
             self.live.remove(self.queue.pop(0))
             self.drop(one)
         for one in self.live:
-            if not one.overdue and self.is_late(now_ns, one.t_sched_ns):
+            if one.passed:
+                continue
+            if now_ns <= self.passes_ns(one):
+                break  # in the order of the slots
+            one.passed = True
+            if self.slo_ns is not None:
                 one.overdue = True
                 self.record(one, Outcome.NONE, Decision.SLOW)
 
@@ -176,8 +206,8 @@ class LedgerModel:
         self.live.clear()
 
     def watermark_ns(self, next_sched_ns: int | None) -> int:
-        """t_sched of the oldest slot not decided, or else of the first not taken."""
-        open_slots = [one.t_sched_ns for one in self.live if not one.overdue]
+        """t_sched of the oldest slot still waited for, or else of the first not taken."""
+        open_slots = [one.t_sched_ns for one in self.live if not one.passed]
         if open_slots:
             return open_slots[0]
         return FOREVER_NS if next_sched_ns is None else next_sched_ns
@@ -185,8 +215,7 @@ class LedgerModel:
     def next_deadline_ns(self) -> int:
         """The earliest time at which tick or expire_next changes something."""
         times = [FOREVER_NS]
-        if self.slo_ns is not None:
-            times += [one.t_sched_ns + self.slo_ns + 1 for one in self.live if not one.overdue]
+        times += [self.passes_ns(one) + 1 for one in self.live if not one.passed][:1]
         times += [one.t_taken_ns + self.lag_ns + 1 for one in self.queue[:1]]
         times += [one.t_taken_ns + self.timeout_ns for one in self.live[:1] if one.handed]
         return min(times)

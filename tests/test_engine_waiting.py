@@ -219,7 +219,7 @@ def test_a_coordinator_that_is_gone_ends_the_run():
 def test_the_verdict_moves_the_load_and_no_slot_is_skipped_or_doubled():
     with Peer() as first, Peer() as second, Load(first.address, second.address) as load:
         assert load.connect()
-        load.at(0.07, lambda: load.segment.set_verdict(1, 1))
+        load.at(0.07, lambda: load.segment.set_verdict(1, [1]))
         rows = load.run(STEADY)
         assert endings(rows) == {OK}
         assert len(rows) == 300
@@ -241,7 +241,7 @@ def test_waiting_slots_go_to_the_new_server():
         Load(first.address, second.address, cap=3) as load,
     ):
         assert load.connect()
-        load.at(0.08, lambda: load.segment.set_verdict(1, 1))
+        load.at(0.08, lambda: load.segment.set_verdict(1, [1]))
         rows = load.run(drain_ns=S)
         assert count(rows, CANCELLED) == 3
         assert (rows["server"][:3] == 0).all()

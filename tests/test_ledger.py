@@ -113,7 +113,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.queue)
     @rule(server=st.integers(0, SERVERS - 1), epoch=st.integers(0, 2**32 - 1))
     def hand_the_longest_waiting(self, server, epoch):
-        if not self.ledger.has_room(server):
+        if self.ledger.in_flight(server) >= self.ledger.cap:
             return
         one = self.model.queue.pop(0)
         assert self.ledger.next_waiting() == self.entries[one.slot]
@@ -156,6 +156,15 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.segment.heartbeat_ns(self.worker) == self.now_ns
         assert self.segment.watermark_ns(self.worker) == self.model.watermark_ns(next_sched_ns)
 
+    @rule(ahead_ns=st.integers(0, 3 * MS))
+    def sleep(self, ahead_ns):
+        self.ledger.expect(self.now_ns + ahead_ns)
+        self.model.expect(self.now_ns + ahead_ns)
+
+    @rule()
+    def wake(self):
+        assert self.ledger.alive(self.now_ns) == self.model.alive(self.now_ns)
+
     @rule(server=st.integers(0, SERVERS - 1))
     def set_active(self, server):
         self.ledger.set_active(server)
@@ -196,7 +205,7 @@ class LedgerMachine(RuleBasedStateMachine):
             flying, most = self.segment.in_flight(self.worker, server)
             assert flying == model.in_flight(server) <= self.cap
             assert most == model.in_flight_max.get(server, 0)
-            assert self.ledger.has_room(server) == (flying < self.cap)
+            assert self.ledger.in_flight(server) == flying
 
     @invariant()
     def the_next_deadline_is_when_something_happens(self):

@@ -38,7 +38,7 @@ def script(ledger):
         if entry is not None:
             ledger.wait(entry)
             yield slot
-        while ledger.waiting and ledger.has_room(0):
+        while ledger.waiting and ledger.in_flight(0) < ledger.cap:
             entry = ledger.next_waiting()
             ledger.hand(entry, 0, slot)
             flying.append(entry)

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -79,7 +80,7 @@ def test_another_size_is_not_mapped(segment):
 
 def test_what_was_said_before_anything():
     segment = Segment(2, 8, 4)
-    assert segment.verdict() == (0, 0)
+    assert segment.verdict() == (0, (0,))
     assert segment.cut_ns() == NO_CUT_NS == 2**63 - 1
     assert not segment.cancelled()
     for worker in range(2):
@@ -92,9 +93,28 @@ def test_what_was_said_before_anything():
 
 def test_the_verdict_is_one_word(segment):
     mapped = Segment(2, 8, 4, segment.fd)
-    for verdict in ((0, 1), (1, 0), (2**32 - 1, 31)):
-        segment.set_verdict(*verdict)
+    for verdict in ((0, (1,)), (1, (0, 31)), (2**32 - 1, tuple(range(32)))):
+        before_ns = time.monotonic_ns()
+        decided_ns = segment.set_verdict(*verdict)
+        assert before_ns <= decided_ns <= time.monotonic_ns()
         assert mapped.verdict() == verdict
+
+
+def test_a_verdict_names_servers_that_can_be(segment):
+    for in_use, error in (((), ValueError), ((32,), IndexError), ((-1,), IndexError)):
+        with pytest.raises(error):
+            segment.set_verdict(1, in_use)
+    assert segment.verdict() == (0, (0,))
+
+
+def test_connections_are_told_by_worker_and_server(segment):
+    mapped = Segment(2, 8, 4, segment.fd)
+    mapped.connect(1, 31, 64)
+    assert segment.connected(1, 31) == 64
+    assert segment.connected(0, 31) == segment.connected(1, 30) == 0
+    for call in (lambda: segment.connect(0, 32, 1), lambda: segment.connected(0, -1)):
+        with pytest.raises(IndexError):
+            call()
 
 
 def test_servers_out_of_range(segment):
@@ -105,7 +125,7 @@ def test_servers_out_of_range(segment):
 
 def test_resetting_forgets_everything(segment):
     fresh = os.pread(segment.fd, segment.size_bytes, 0)
-    segment.set_verdict(3, 1)
+    segment.set_verdict(3, [1])
     segment.cut(5)
     segment.cancel()
     segment.see(1, 3, 4)
@@ -144,15 +164,15 @@ def test_two_processes_see_the_same_words(segment):
         text=True,
     )
     with process:
-        segment.set_verdict(7, 1)
+        segment.set_verdict(7, [0, 2])
         segment.cut(123_456_789_012)
         process.stdin.write("now\n")
         process.stdin.flush()
-        assert json.loads(process.stdout.readline()) == [[7, 1], 123_456_789_012, False]
+        assert json.loads(process.stdout.readline()) == [[7, [0, 2]], 123_456_789_012, False]
         segment.cancel()
         process.stdin.write("now\n")
         process.stdin.close()
-        assert json.loads(process.stdout.readline()) == [[7, 1], 123_456_789_012, True]
+        assert json.loads(process.stdout.readline()) == [[7, [0, 2]], 123_456_789_012, True]
     assert process.returncode == 0
     assert segment.seen(1) == (7, 77)
     assert segment.heartbeat_ns(1) == 1234

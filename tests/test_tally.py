@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from harness._histogram import Histogram
 from harness._ledger import Ledger
 from harness._shm import Segment
-from harness._tally import BUCKET_FIELDS, HISTOGRAMS, INSIDE_FIELDS, Tally
+from harness._tally import (
+    ANSWER_FIELDS,
+    BUCKET_FIELDS,
+    EPOCH_FIELDS,
+    EPOCH_LIMIT,
+    HISTOGRAMS,
+    INSIDE_FIELDS,
+    Tally,
+)
 from harness.records import ABSENT_NS, BUCKET_NS, NO_SERVER, RECORD, Decision, Flag, Outcome, Reason
 
 SERVERS = 2
@@ -53,6 +61,7 @@ def finals(draw, slot):
         reason=draw(st.sampled_from(list(Reason))),
         status=draw(st.sampled_from([0, 4, 14, 16, 17, 200])),
         flags=draw(st.sampled_from([0, Flag.CLIENT_LATE, Flag.WAITED])),
+        epoch=draw(st.sampled_from([0, 1, EPOCH_LIMIT - 1, EPOCH_LIMIT, 2**32 - 1])),
     )
     if not draw(st.booleans()):
         return [final]
@@ -75,6 +84,7 @@ class Recount:
     def __init__(self, records):
         self.counts, self.reasons, self.statuses = Counter(), Counter(), Counter()
         self.buckets, self.inside, self.workers = Counter(), Counter(), Counter()
+        self.answers, self.handed = {}, {}
         self.values = {(name, server): [] for name in HISTOGRAMS for server in range(SERVERS + 1)}
         for one in records:
             self.add(one)
@@ -93,6 +103,9 @@ class Recount:
         self.counts[server, outcome, decision] += 1
         self.reasons[server, int(one["reason"])] += 1
         self.workers[int(one["worker"])] += 1
+        if outcome <= Outcome.LOST:
+            epoch = min(int(one["epoch"]), EPOCH_LIMIT - 1)
+            self.handed.setdefault(epoch, []).append(int(one["slot"]))
         self.buckets[server, bucket, "client_late"] += bool(one["flags"] & Flag.CLIENT_LATE)
         sched, taken, sent, done = (
             int(one[f"t_{name}_ns"]) for name in ("sched", "taken", "sent", "done")
@@ -106,7 +119,9 @@ class Recount:
             self.values["service", server].append(done - taken)
             self.buckets[server, bucket, "ok"] += 1
             self.inside[server, "ok"] += done < DURATION_NS
-            self.inside[server, "in_slo"] += done < DURATION_NS and decision == Decision.IN_TIME
+            if done < DURATION_NS and decision == Decision.IN_TIME:
+                self.inside[server, "in_slo"] += 1
+                self.answers.setdefault(done // BUCKET_NS, []).append(done)
         if outcome in (Outcome.ERROR, Outcome.TIMEOUT):
             self.buckets[server, bucket, "errors"] += 1
         if outcome == Outcome.ERROR:
@@ -120,6 +135,12 @@ def nonzero(array, *names):
         key = tuple(map(int, place))
         cells[(*key[:-1], names[key[-1]]) if names else key] = int(array[place])
     return cells
+
+
+def spans(array):
+    """(first, last) by row, of the rows that have them."""
+    assert ((array == -1).all(axis=1) | (array >= 0).all(axis=1)).all()
+    return {int(row): tuple(map(int, array[row])) for row in np.flatnonzero(array[:, 0] >= 0)}
 
 
 def kept(counter):
@@ -151,6 +172,9 @@ def test_everything_counted_equals_a_slow_recount(records):
     assert nonzero(tally.buckets, *BUCKET_FIELDS) == kept(recount.buckets)
     assert nonzero(tally.inside, *INSIDE_FIELDS) == kept(recount.inside)
     assert nonzero(tally.worker_slots) == {(w,): n for w, n in recount.workers.items()}
+    assert spans(tally.answers) == {b: (min(t), max(t)) for b, t in recount.answers.items()}
+    assert nonzero(tally.epochs[:, :1]) == {(e, 0): len(s) for e, s in recount.handed.items()}
+    assert spans(tally.epochs[:, 1:]) == {e: (min(s), max(s)) for e, s in recount.handed.items()}
     assert (tally.duplicates, tally.strays) == (0, 0)
     for name in HISTOGRAMS:
         for server in range(SERVERS + 1):
@@ -175,6 +199,8 @@ def test_shapes():
     assert tally.statuses.shape == (4, 18)
     assert tally.buckets.shape == (4, 3, len(BUCKET_FIELDS))
     assert tally.inside.shape == (4, len(INSIDE_FIELDS))
+    assert tally.answers.shape == (3, len(ANSWER_FIELDS))
+    assert tally.epochs.shape == (EPOCH_LIMIT, len(EPOCH_FIELDS))
     assert tally.rows is None
 
 
@@ -224,8 +250,38 @@ def test_a_stray_is_counted_and_touches_nothing(stray):
     assert tally.strays == 1
     for figures in (tally.counts, tally.reasons, tally.buckets, tally.inside, tally.worker_slots):
         assert not figures.any()
+    assert spans(tally.answers) == spans(tally.epochs[:, 1:]) == {}
     assert not tally.rows["outcome"].any()
     assert all(tally.histogram(name).count == 0 for name in HISTOGRAMS)
+
+
+def answer(slot, t_done_ns, decision=Decision.IN_TIME, **fields):
+    return record(
+        slot, t_taken_ns=0, t_done_ns=t_done_ns, outcome=Outcome.OK, decision=decision, **fields
+    )
+
+
+def test_answers_count_where_they_came_and_epochs_where_handed():
+    tally = Tally(1, 100, 2 * BUCKET_NS)
+    late = Decision.SLOW
+    tally.add_rows(
+        rows_of(
+            [
+                answer(7, 30),
+                answer(5, 20, epoch=2),
+                answer(6, 40),
+                answer(8, 10, late),
+                answer(9, BUCKET_NS),
+                answer(10, 2 * BUCKET_NS),
+                answer(11, ABSENT_NS),
+                record(12, outcome=Outcome.LOST, epoch=2),
+                record(3, outcome=Outcome.DROPPED, decision=Decision.STATUS),
+                record(99, outcome=Outcome.UNSENT),
+            ]
+        )
+    )
+    assert tally.answers.tolist() == [[20, 40], [BUCKET_NS, BUCKET_NS]]
+    assert tally.epochs[:4].tolist() == [[6, 6, 11], [0, -1, -1], [2, 5, 12], [0, -1, -1]]
 
 
 def test_the_first_final_record_of_a_slot_stays():

@@ -1,7 +1,9 @@
 """The reference transport: the same plan, ring and records over tritonclient's gRPC client."""
 
+import contextlib
 import queue
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,7 @@ from tritonclient.utils import (
 
 from harness._ledger import Ledger
 from harness._plan import Plan
+from harness._policy import Policy
 from harness._response import request_id
 from harness._shm import Segment
 from harness.records import Outcome, Reason
@@ -45,10 +48,16 @@ class ReferenceEngine:
     """
 
     def __init__(
-        self, segment: Segment, ledger: Ledger, setup: dict[str, Any], body: bytes
+        self,
+        segment: Segment,
+        ledger: Ledger,
+        policy: Policy,
+        setup: dict[str, Any],
+        body: bytes,
     ) -> None:
         self.segment = segment
         self.ledger = ledger
+        self.policy = policy
         self.worker: int = setup["worker"]
         self.workers: int = setup["workers"]
         self.outputs: int = setup["outputs"]
@@ -61,21 +70,23 @@ class ReferenceEngine:
         self.completions: queue.SimpleQueue[Completion] = queue.SimpleQueue()
         self.calls: dict[int, Any] = {}
         self.generation = 0
+        self.verdict: tuple[int, tuple[int, ...]] = (-1, ())
         self.errors: list[tuple[int, str] | None] = [None] * len(self.clients)
 
     def calibrate(self, budget_ns: int) -> int:
         """This transport sleeps on a queue; there is nothing to calibrate."""
         return 0
 
-    def connect(self, patience_ns: int) -> bool:
-        """See every server live, so that its channel is open."""
-        settled = True
-        for client in self.clients:
+    def connect(self, patience_ns: int, required: Sequence[bool]) -> bool:
+        """See every required server live, so that its channel is open."""
+        for client, needed in zip(self.clients, required, strict=True):
             try:
-                settled &= bool(client.is_server_live(client_timeout=patience_ns / 1e9))
+                live = bool(client.is_server_live(client_timeout=patience_ns / 1e9))
             except InferenceServerException:
-                settled = False
-        return settled
+                live = False
+            if needed and not live:
+                return False
+        return True
 
     def settled(self) -> list[int]:
         """One channel per server."""
@@ -99,21 +110,22 @@ class ReferenceEngine:
         ledger.begin()
         self.generation += 1
         self.errors = [None] * len(self.clients)
+        self.verdict = (-1, ())
+        for server in range(len(self.clients)):  # grpc does not tell when it is not
+            segment.connect(self.worker, server, 1)
         how = "done"
         upcoming = plan.next_share(self.worker, self.workers)
         planned_ns = 0
         while True:
             now_ns = time.monotonic_ns() - origin_ns
             segment.turned(self.worker, now_ns - max(planned_ns, 0))
-            epoch, active = segment.verdict()
-            segment.see(self.worker, epoch, now_ns)
-            ledger.set_active(active)
+            self.see_verdict(origin_ns)
             cut_ns = segment.cut_ns()
             end_ns = min(plan.duration_ns, cut_ns) + drain_ns
             while upcoming is not None and upcoming[1] <= min(now_ns, cut_ns):
                 entry = ledger.take(*upcoming, now_ns)
                 if entry is not None and (
-                    ledger.waiting or not self.offer(entry, epoch, active, prefix, origin_ns)
+                    ledger.waiting or not self.offer(entry, prefix, origin_ns)
                 ):
                     ledger.wait(entry)
                 upcoming = plan.next_share(self.worker, self.workers)
@@ -121,10 +133,10 @@ class ReferenceEngine:
                 cut_ns = segment.cut_ns()
             if upcoming is not None and upcoming[1] > cut_ns:
                 upcoming = None
-            while ledger.waiting and ledger.has_room(active):
-                entry = ledger.next_waiting()
-                assert entry is not None
-                self.offer(entry, epoch, active, prefix, origin_ns)
+            while (entry := ledger.first_waiting()) is not None:
+                if not self.offer(entry, prefix, origin_ns):
+                    break
+                ledger.next_waiting()
             ledger.tick(now_ns)
             while (entry := ledger.expire_next(now_ns)) is not None:
                 if self.cancel_expired:
@@ -138,6 +150,7 @@ class ReferenceEngine:
             planned_ns = min(end_ns, now_ns + TURN_NS, ledger.next_deadline_ns())
             if upcoming is not None:
                 planned_ns = min(planned_ns, upcoming[1])
+            ledger.expect(max(now_ns, planned_ns))
             self.wait((planned_ns - now_ns) / 1e9, origin_ns)
         now_ns = time.monotonic_ns() - origin_ns
         ledger.tick(now_ns)
@@ -146,18 +159,32 @@ class ReferenceEngine:
         self.clear(origin_ns)
         return how
 
-    def offer(self, entry: int, epoch: int, active: int, prefix: str, origin_ns: int) -> bool:
-        """Hand the slot to the active server; False: it has to wait."""
-        if not self.ledger.has_room(active):
+    def see_verdict(self, origin_ns: int) -> None:
+        """Load the verdict; of a new one the worker writes back when it saw it."""
+        verdict = self.segment.verdict()
+        if verdict != self.verdict:
+            self.verdict = verdict
+            self.ledger.set_active(verdict[1][0])
+            self.segment.see(self.worker, verdict[0], time.monotonic_ns() - origin_ns)
+
+    def offer(self, entry: int, prefix: str, origin_ns: int) -> bool:
+        """Hand the slot to the server whose turn it is; False: it has to wait."""
+        self.see_verdict(origin_ns)
+        epoch, in_use = self.verdict
+        in_flight = [self.ledger.in_flight(server) for server in range(len(self.clients))]
+        server = self.policy.pick(in_use, in_flight, self.ledger.cap)
+        self.ledger.set_active(self.policy.turn)
+        if server is None:
             return False
-        self.ledger.hand(entry, active, epoch)
+        self.policy.took(in_use, server)
+        self.ledger.hand(entry, server, epoch)
         generation = self.generation
 
         def done(result: Any, error: InferenceServerException | None) -> None:
             t_done_ns = time.monotonic_ns() - origin_ns
             self.completions.put(Completion(generation, entry, t_done_ns, result, error))
 
-        self.calls[entry] = self.clients[active].async_infer(
+        self.calls[entry] = self.clients[server].async_infer(
             self.model,
             self.inputs,
             done,
@@ -170,16 +197,16 @@ class ReferenceEngine:
 
     def wait(self, timeout_s: float, origin_ns: int) -> None:
         """Take completions over until the time is up or none is left."""
-        try:
+        completion = None
+        with contextlib.suppress(queue.Empty):
             completion = self.completions.get(timeout=max(0.0, timeout_s))
-        except queue.Empty:
-            return
-        while True:
+        # Before any answer is booked: a worker that stood still cannot tell when it came.
+        self.ledger.alive(time.monotonic_ns() - origin_ns)
+        while completion is not None:
             self.complete(completion)
-            try:
+            completion = None
+            with contextlib.suppress(queue.Empty):
                 completion = self.completions.get_nowait()
-            except queue.Empty:
-                return
 
     def complete(self, completion: Completion) -> None:
         """End the slot of one completed call."""

@@ -16,6 +16,7 @@ from typing import Any
 from harness._core import Engine
 from harness._ledger import Ledger
 from harness._plan import Plan
+from harness._policy import Policy
 from harness._shm import Segment
 from harness.load.channel import Channel, ChannelClosed
 
@@ -58,9 +59,10 @@ def serve(channel: Channel, setup: dict[str, Any], segment_fd: int, body_fd: int
     with open(body_fd, "rb") as file:
         file.seek(0)
         body = file.read()
-    engine = make_engine(setup, segment, ledger, body, channel.fileno())
+    policy = Policy(setup["policy"], setup["weights"], worker)
+    engine = make_engine(setup, segment, ledger, policy, body, channel.fileno())
     guard_ns = engine.calibrate(setup["guard_budget_ns"])
-    engine.connect(setup["connect_ns"])
+    engine.connect(setup["connect_ns"], setup["required"])
     channel.send({"ready": {"settled": engine.settled(), "guard_ns": guard_ns}})
     while (message := channel.receive(None)) is not None and "run" in message:
         run = message["run"]
@@ -81,16 +83,22 @@ def serve(channel: Channel, setup: dict[str, Any], segment_fd: int, body_fd: int
 
 
 def make_engine(
-    setup: dict[str, Any], segment: Segment, ledger: Ledger, body: bytes, control_fd: int
+    setup: dict[str, Any],
+    segment: Segment,
+    ledger: Ledger,
+    policy: Policy,
+    body: bytes,
+    control_fd: int,
 ) -> Any:
     """The transport asked for; both have the methods of ``Engine``."""
     if setup["transport"] == "tritonclient":
         # grpc is imported by this transport alone.
         from harness.load.reference import ReferenceEngine
 
-        return ReferenceEngine(segment, ledger, setup, body)
+        return ReferenceEngine(segment, ledger, policy, setup, body)
     return Engine(
         ledger,
+        policy,
         setup["worker"],
         setup["workers"],
         control_fd=control_fd,
@@ -108,6 +116,7 @@ def make_engine(
         ],
         lanes=setup["connections"],
         spin=setup["spin"],
+        sleeps=setup["sleeps"],
         shares_cpu=setup["shares_cpu"],
         cancel_expired=setup["cancel_expired"],
     )

@@ -257,11 +257,12 @@ def _recounted(run: RunData, walk: _Walk) -> Iterator[Imbalance]:
         return
     for name in COUNTED:
         counted, again = getattr(tally, name), getattr(walk.recount, name)
-        if (differing := int(np.count_nonzero(counted != again))) > 0:
+        differing = counted != again
+        if differing.any():
             yield Imbalance(
                 5,
-                f"{name}: {differing} figures differ from a recount of the rows,"
-                f" {counted.sum()} in all against {again.sum()}",
+                f"{name}: {np.count_nonzero(differing)} figures differ from a recount of the rows,"
+                f" the first is {counted[differing][0]}, recounted {again[differing][0]}",
             )
 
 

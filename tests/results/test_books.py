@@ -153,6 +153,15 @@ def wrong_bucket(run: RunData) -> None:
     ok[filled - 1] += 1
 
 
+def moved_answer(run: RunData) -> None:
+    filled = int(run.tally.answers[:, 1].argmax())
+    run.tally.answers[filled, 1] -= 1
+
+
+def other_epoch(run: RunData) -> None:
+    run.tally.rows["epoch"][first(run, Outcome.OK)] += 1
+
+
 def shift_time(run: RunData) -> None:
     run.tally.rows["t_sched_ns"][20] += 1
 
@@ -257,6 +266,8 @@ CORRUPTIONS: list[tuple[Callable[[RunData], None], set[int]]] = [
     (row_after_cut, {4}),
     (record_after_cut, {3, 4, 5}),
     (wrong_bucket, {5}),
+    (moved_answer, {5}),
+    (other_epoch, {5}),
     (shift_time, {3}),
     (swap_server, {5}),
     (set_row(Outcome.OK, server=NO_SERVER), {5}),
