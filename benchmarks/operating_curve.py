@@ -1,94 +1,134 @@
 """The operating curve of the rules: how soon they see a failure, how often they see none.
 
-``python -m benchmarks.operating_curve [--trials 1000] [--hours 1]`` replays the real rules over
-simulated buckets: T = 50 ms, L = 5 %, a baseline of 1 % violations, window full. Delays are from
-onset to the moment the last needed bucket is complete, T after its end.
+``python -m benchmarks.operating_curve [--trials 1000] [--hours 24] [--write [FILE]]`` replays the
+real rules, detector and policy over simulated buckets, the plain rule over the same faults beside
+the default. ``--write`` puts the tables between the markers in docs/switching.md.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
-from fractions import Fraction
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from benchmarks.replay import SLO
+from benchmarks.simulated_faults import Row, calm_rows, detection_rows
 from harness.config import NS_PER_MS
-from harness.detector.evidence import Evidence
-from harness.detector.rules import HardDown, PlainRule, RateRule, Rule
-from harness.records import BUCKET_NS
+from harness.errors import HarnessError, UsageError
 
-LIMIT = Fraction(1, 20)
-BASELINE = 0.01
-THRESHOLD_NS = 50 * NS_PER_MS
-RATES = (100, 1_000, 10_000)
-FULL_BUCKETS = 200
-LONGEST_BUCKETS = 600
+PAGE = Path(__file__).parent.parent / "docs" / "switching.md"
+BEGIN, END = "<!-- operating curve: begin -->", "<!-- operating curve: end -->"
 
-RULE_SETS: dict[str, Callable[[], Sequence[Rule]]] = {
-    "default": lambda: (RateRule(LIMIT), HardDown(LIMIT)),
-    "plain": lambda: (PlainRule(LIMIT),),
+EXPECTED_MS = {
+    ("20 % of requests bad", 100): (1880, 2700),
+    ("20 % of requests bad", 1_000): (1375, 1600),
+    ("20 % of requests bad", 10_000): (1200, 1270),
+    ("hung", 100): (320, 350),
+    ("hung", 1_000): (320, 350),
+    ("hung", 10_000): (290, 320),
 }
+"""Median and p99 that the default rule was designed for."""
 
 
-def delay_ms(
-    rules: Sequence[Rule], rate: float, bad: float, random: np.random.Generator
-) -> float | None:
-    """From onset, at a random moment of a bucket, to detection; None: never, or before it."""
-    onset_ns = int(random.integers(0, BUCKET_NS))
-    first = FULL_BUCKETS + int(random.integers(0, 100))  # any phase of a tumbling window
-    per_bucket = random.poisson(rate * BUCKET_NS / 1e9, first + LONGEST_BUCKETS)
-    for index, decided in enumerate(per_bucket):
-        if index < first:
-            violations = random.binomial(decided, BASELINE)
-        elif index == first:
-            after = random.binomial(decided, 1 - onset_ns / BUCKET_NS)
-            violations = random.binomial(after, bad) + random.binomial(decided - after, BASELINE)
-        else:
-            violations = random.binomial(decided, bad)
-        bucket = Evidence(int(decided), int(violations), int(violations))
-        fired = [rule.feed(bucket) for rule in rules]
-        if any(fired):
-            if index < first:
-                return None
-            complete_ns = (index - first + 1) * BUCKET_NS + THRESHOLD_NS
-            return (complete_ns - onset_ns) / NS_PER_MS
-    return None
+def figures(found: Sequence[float | None]) -> str:
+    """Median / p99 and the detected share, as two cells."""
+    delays = [one for one in found if one is not None]
+    share = f"{100 * len(delays) / len(found):.4g} %"
+    if not delays:
+        return f"none | {share}"
+    return f"{np.median(delays):.0f} / {np.percentile(delays, 99):.0f} | {share}"
 
 
-def false_alarms(rules: Callable[[], Sequence[Rule]], rate: float, hours: float) -> int:
-    """Triggers in ``hours`` at the baseline; after one the window is empty again."""
-    random = np.random.default_rng(2)
-    buckets = int(hours * 3600e9 / BUCKET_NS)
-    per_bucket = random.poisson(rate * BUCKET_NS / 1e9, buckets)
-    violations = random.binomial(per_bucket, BASELINE)
-    alarms, current = 0, rules()
-    for decided, violated in zip(per_bucket.tolist(), violations.tolist(), strict=True):
-        bucket = Evidence(decided, violated, violated)
-        if any([rule.feed(bucket) for rule in current]):
-            alarms, current = alarms + 1, rules()
-    return alarms
+def moved(counts: Sequence[float | None]) -> str:
+    """Switches in all and, of several runs, the share with any, as one cell."""
+    total = sum(int(one or 0) for one in counts)
+    if len(counts) == 1 or not total:
+        return f"{total}"
+    return f"{total} in {100 * sum(map(bool, counts)) / len(counts):.3g} % of runs"
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def tables(trials: int, hours: float) -> Iterator[str]:
+    """The two tables, line by line, as they are measured."""
+    yield (
+        f"Printed by `python -m benchmarks.operating_curve --trials {trials} --hours {hours:g}"
+        " --write`:"
+    )
+    yield (
+        f"{trials} trials a row but for the rows in hours, which are one run each; T ="
+        f" {SLO.threshold_ns // NS_PER_MS} ms, L = {100 * SLO.limit:g} %, Poisson arrivals, 1 %"
+        " violations where nothing is said. Both rules see the same slots."
+    )
+    yield ""
+    yield (
+        "| fault, window full | rate/s | default: median / p99 ms | seen"
+        " | plain: median / p99 ms | seen |"
+    )
+    yield "|---|---|---|---|---|---|"
+    for row in detection_rows(trials):
+        yield f"| {row.fault} | {row.rate} | {figures(row.default)} | {figures(row.plain)} |"
+        check(row)
+    yield ""
+    yield "| what happens | rate/s | default: switches | plain: switches |"
+    yield "|---|---|---|---|"
+    for row in calm_rows(trials, hours):
+        yield f"| {row.fault} | {row.rate} | {moved(row.default)} | {moved(row.plain)} |"
+
+
+def check(row: Row) -> None:
+    """Say on stderr how far the default rule is from the delays it was designed for."""
+    expected = EXPECTED_MS.get((row.fault, int(row.rate) if row.rate.isdigit() else 0))
+    delays = [one for one in row.default if one is not None]
+    if expected is None or not delays:
+        return
+    found = (np.median(delays), np.percentile(delays, 99))
+    off = [100 * (one / wanted - 1) for one, wanted in zip(found, expected, strict=True)]
+    verdict = "within 10 %" if max(map(abs, off)) <= 10 else "NOT WITHIN 10 %"
+    print(
+        f"  designed for {expected[0]} / {expected[1]} ms: {off[0]:+.1f} % / {off[1]:+.1f} %,"
+        f" {verdict}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def split_page(path: Path) -> tuple[str, str]:
+    """The page before and after the block. UsageError: no such page, or no markers in it."""
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UsageError(f"{path} lacks the lines {BEGIN} and {END}; add them")
+    return before + begin + "\n", end + after
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the tables, write them if asked; 2 for a wrong option."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.operating_curve", description=__doc__
+    )
     parser.add_argument("--trials", type=int, default=1000)
-    parser.add_argument("--hours", type=float, default=1.0)
-    arguments = parser.parse_args()
-    print("rule      fault     rate/s   median ms   p99 ms   detected")
-    for name, rules in RULE_SETS.items():
-        for fault, bad in (("20 % bad", BASELINE + 0.2), ("hung", 1.0)):
-            for rate in RATES:
-                random = np.random.default_rng(1)
-                found = [delay_ms(rules(), rate, bad, random) for _ in range(arguments.trials)]
-                delays = [one for one in found if one is not None]
-                print(
-                    f"{name:9s} {fault:9s} {rate:6d} {np.median(delays):11.0f}"
-                    f" {np.percentile(delays, 99):8.0f} {len(delays):6d}/{len(found)}",
-                    flush=True,
-                )
-        alarms = false_alarms(rules, 1_000, arguments.hours)
-        print(f"{name:9s} none        1000   {alarms} alarms in {arguments.hours:g} h", flush=True)
+    parser.add_argument("--hours", type=float, default=24.0)
+    parser.add_argument("--write", type=Path, nargs="?", const=PAGE, metavar="FILE")
+    arguments = parser.parse_args(argv)
+    if arguments.trials < 1 or not 0 < arguments.hours <= 1000:
+        parser.error("--trials must be 1 or more, --hours within 0..1000")
+    try:
+        page = split_page(arguments.write) if arguments.write else None
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    lines = []
+    for line in tables(arguments.trials, arguments.hours):
+        lines.append(line)
+        print(line, flush=True)
+    if page is not None:
+        arguments.write.write_text("\n".join([page[0], *lines, "", page[1]]))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -14,7 +14,8 @@ class Engine:
 
     ``body`` is the gRPC message of every request with its 5-byte prefix; the 16 bytes at
     ``id_offset`` become the slot's id. ``endpoints``: for each server its struct sockaddr and the
-    header fields to send. ``lanes``: connections per server. ``shares_cpu``: with another worker,
+    header fields to send. ``lanes``: connections per server. Without ``sleeps`` it polls all the
+    time, else until a guard's width before a slot is due. ``shares_cpu``: with another worker,
     which is let in while this one spins. Raises ValueError, OSError or MemoryError when it cannot
     be set up.
     """
@@ -35,6 +36,7 @@ class Engine:
         endpoints: Sequence[tuple[bytes, Sequence[tuple[bytes, bytes]]]],
         lanes: int,
         spin: bool,
+        sleeps: bool,
         shares_cpu: bool,
         cancel_expired: bool,
     ) -> None: ...

@@ -71,6 +71,7 @@ cdef class Engine:
     cdef int control_fd
     cdef int epoll_fd
     cdef bint spin
+    cdef bint sleeps  # until shortly before a slot; else it polls all the time
     cdef bint shares_cpu  # with another worker
     cdef bint cancel_expired
     cdef bint broken  # some connection needs more than its events
@@ -89,7 +90,7 @@ cdef class Engine:
                  int control_fd,
                  bytes body not None, size_t id_offset, uint32_t outputs,
                  uint32_t response_limit_bytes, size_t response_bytes, endpoints,
-                 int lanes, bint spin, bint shares_cpu, bint cancel_expired):
+                 int lanes, bint spin, bint sleeps, bint shares_cpu, bint cancel_expired):
         cdef int i, s
         cdef epoll_event event
         if <Py_ssize_t> id_offset + 16 > len(body):
@@ -106,6 +107,7 @@ cdef class Engine:
         self.lane_count = lanes
         self.connection_count = 2 * self.servers * lanes
         self.spin = spin
+        self.sleeps = sleeps
         self.shares_cpu = shares_cpu
         self.cancel_expired = cancel_expired
         self.read_bytes = min(max(<size_t> READ_LEAST_BYTES, 8 * response_bytes),
@@ -318,6 +320,8 @@ cdef class Engine:
                           min(end_ns, now_ns + TURN_NS))
             # Waking is late by what the machine takes for it; only slots are worth being early.
             wake_ns = min(wake_ns, books.next_sched_ns - self.guard_ns)
+            if not self.sleeps:
+                wake_ns = now_ns
             if self.shares_cpu and wake_ns <= now_ns:
                 sched_yield()
             books.expected_ns = max(now_ns, wake_ns)

@@ -1,47 +1,33 @@
 """One run from configuration to results: what ``harness bench`` does, as a library."""
 
 import contextlib
-import dataclasses
 import os
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from harness._tally import Tally
-from harness.config import NS_PER_S, BenchConfig
-from harness.control import server_stats
-from harness.control.inputs import SLOT_PREFIX, WARMUP_PREFIX
+from harness.config import EMBEDDED_SERVERS, BenchConfig
 from harness.control.preflight import preflight
-from harness.control.server_stats import Snapshot
 from harness.embedded.model import ModelSpec
 from harness.embedded.server import EmbeddedServer, ServeConfig
-from harness.errors import InterruptedRunError, NotStartedError, ResultsError, UsageError
-from harness.host import allowed_cpus, cpu_quota, host_facts
-from harness.load.coordinator import Coordinator, Phase
+from harness.errors import ResultsError, UsageError
+from harness.host import allowed_cpus, cpu_quota
+from harness.load.controller import Controller
 from harness.load.cpus import plan_cpus
-from harness.load.fleet import Fleet
-from harness.load.preparation import CONNECT_NS, Preparation
+from harness.load.preparation import Preparation
 from harness.load.signals import Interrupts, interrupts
 from harness.plan import PlanSpec
 from harness.progress import Progress
 from harness.results.books import check_books
 from harness.results.closing import closing_text
-from harness.results.directory import ResultsDir, check_space, prepare
+from harness.results.directory import check_space, prepare
 from harness.results.findings import Verdict, exit_code, judge
-from harness.results.rundata import RunData
 from harness.results.summary import Summary, build_summary
-from harness.results.totals import totals
+from harness.session import Session
 from harness.units import format_count, format_duration_ns
 
-EMBEDDED_SERVERS = 2
 MANY_SLOTS = 100_000_000
 """Walking a plan takes about 15 s a thousand million slots."""
-WARMUP_DRAIN_NS = 2 * NS_PER_S
-STATS_BEFORE_S = 3.0
-STATS_AFTER_S = 0.5
-"""A hung server must not hold up the end of a run."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +49,7 @@ class Bench:
     """``Bench(config).run()`` sends one plan and accounts for every slot of it.
 
     ``on_progress`` is called once a second, ``on_note`` with what a person may wonder about;
-    ``argv`` is what results name as the command.
+    ``argv`` is what results name as the command, ``control`` makes what decides on switches.
     """
 
     def __init__(
@@ -73,11 +59,13 @@ class Bench:
         on_progress: Callable[[Progress], None] = lambda progress: None,
         on_note: Callable[[str], None] = lambda text: None,
         argv: Sequence[str] = (),
+        control: Callable[..., Controller] = Controller,
     ) -> None:
         self.config = config
         self.on_progress = on_progress
         self.on_note = on_note
         self.argv = list(argv)
+        self.control = control
 
     def run(self) -> Result:
         """Raises UsageError, NotStartedError, InterruptedRunError (nothing measured), ResultsError.
@@ -91,8 +79,9 @@ class Bench:
     def _run(self, caught: Interrupts) -> Result:
         config = self.config
         spec = PlanSpec(config.dist, config.rate, config.seed, config.duration_ns)
+        usable = allowed_cpus()  # before the coordinator leaves the workers' to them
         cpus = plan_cpus(
-            allowed_cpus(),
+            usable,
             cpu_quota(),
             config.rate,
             config.workers,
@@ -120,7 +109,9 @@ class Bench:
             prepared.check_memory()
             directory = prepare(config, plan.slots)
             try:
-                run = self._load(prepared, directory, caught)
+                rows = directory.open_requests(config, plan.slots)
+                session = Session(prepared, self.on_progress, self.on_note, self.control, usable)
+                run = session.run(rows, caught, self.argv)
                 verdict = judge(run, check_books(run))
                 summary = build_summary(run, verdict)
             except BaseException:
@@ -133,129 +124,6 @@ class Bench:
             error.exit_code = exit_code(run, verdict, config, results_failed=True)
             raise
         return Result(summary, verdict, directory.path, code)
-
-    def _load(self, prepared: Preparation, directory: ResultsDir, caught: Interrupts) -> RunData:
-        """Warm up, then send the plan."""
-        config = prepared.config
-        requests = directory.open_requests(config, prepared.plan.slots)
-        segment = prepared.segment()
-        setups = [prepared.setup(segment, worker) for worker in range(segment.workers)]
-        with contextlib.ExitStack() as stack:
-            stack.callback(segment.close)
-            fleet = stack.enter_context(Fleet(segment, prepared.checked.payload.message, setups))
-            _check_settled(config, fleet)
-            coordinator = Coordinator(segment, fleet, prepared.servers)
-            caught.target = coordinator.interrupt
-            warmup = self._warm_up(prepared, coordinator)
-            if caught.first is not None:
-                raise InterruptedRunError(caught.first)
-            stats_before = server_stats.take_all(config, STATS_BEFORE_S)
-            phase = Phase(
-                prepared.spec,
-                SLOT_PREFIX,
-                Tally(
-                    prepared.servers,
-                    prepared.plan.slots,
-                    config.duration_ns,
-                    None if requests is None else requests.rows,
-                ),
-                config.drain_timeout_ns,
-                prepared.slo_ns,
-                release=requests.release if requests else lambda: None,
-                progress=self._reporter("run", coordinator),
-            )
-            started = datetime.now(UTC)
-            coordinator.run(phase)
-            return RunData(
-                config=config,
-                spec=prepared.spec,
-                plan=prepared.plan,
-                slots_until_cut=(
-                    prepared.plan.slots
-                    if phase.cut_ns is None
-                    else prepared.spec.slots_until(phase.cut_ns)
-                ),
-                cut_ns=phase.cut_ns,
-                tally=phase.tally,
-                inflight_cap=prepared.inflight_cap,
-                spin=prepared.cpus.spin,
-                workers=[
-                    worker.report(segment, prepared.servers, phase.tally)
-                    for worker in fleet.workers
-                ],
-                servers=[server.known() for server in prepared.checked.servers],
-                signature=dataclasses.asdict(prepared.checked.signature),
-                stats_before=list(stats_before),
-                stats_after=self._statistics_after(config, coordinator),
-                events=phase.events,
-                host={**host_facts(), "cpu_plan": prepared.cpus.reason},
-                started_utc=started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-                origin_ns=phase.origin_ns,
-                run_id=secrets.token_hex(8),
-                argv=self.argv,
-                interrupted_by=caught.first,
-                in_flight_after_drain=sum(worker.entries_left for worker in fleet.workers),
-                warmup=warmup,
-                in_flight_samples=phase.samples,
-                path_floor_ns=prepared.checked.servers[0].path_floor_ns,
-            )
-
-    def _warm_up(self, prepared: Preparation, coordinator: Coordinator) -> dict[str, int]:
-        """Send a plan whose slots are counted apart, in no result."""
-        config = prepared.config
-        if config.warmup_ns == 0:
-            return {}
-        spec = PlanSpec(config.dist, config.rate, config.seed, config.warmup_ns)
-        phase = Phase(
-            spec,
-            WARMUP_PREFIX,
-            Tally(prepared.servers, spec.facts().slots, config.warmup_ns),
-            min(config.drain_timeout_ns, WARMUP_DRAIN_NS),
-            prepared.slo_ns,
-            progress=self._reporter("warm-up", coordinator),
-        )
-        coordinator.run(phase)
-        if any(worker.state != "finished" for worker in coordinator.fleet.workers):
-            raise NotStartedError("a worker died during the warm-up; nothing was measured")
-        found = totals(phase.tally)
-        return {"scheduled": found.scheduled, "sent": found.sent, "ok": found.ok}
-
-    @staticmethod
-    def _statistics_after(config: BenchConfig, coordinator: Coordinator) -> list[Snapshot | None]:
-        """A run that was given up ends at once, without asking anybody."""
-        if coordinator.gave_up:
-            return [None] * len(config.urls)
-        return list(server_stats.take_all(config, STATS_AFTER_S))
-
-    def _reporter(self, name: str, coordinator: Coordinator) -> Callable[[Phase, int], None]:
-        def report(phase: Phase, now_ns: int) -> None:
-            found, recent = totals(phase.tally), phase.tally.recent
-            self.on_progress(
-                Progress(
-                    name,
-                    now_ns,
-                    phase.spec.duration_ns,
-                    found.ok,
-                    found.decided,
-                    found.violations,
-                    coordinator.in_flight(),
-                    recent.percentile_ns(50),
-                    recent.percentile_ns(99),
-                )
-            )
-            recent.clear()
-
-        return report
-
-
-def _check_settled(config: BenchConfig, fleet: Fleet) -> None:
-    for worker in fleet.workers:
-        for url, settled in zip(config.urls, worker.ready["settled"], strict=True):
-            if not settled:
-                raise NotStartedError(
-                    f"server {url} did not settle an HTTP/2 connection within"
-                    f" {CONNECT_NS // NS_PER_S} s; check that it is up and speaks gRPC"
-                )
 
 
 @contextlib.contextmanager

@@ -1,6 +1,8 @@
 """What one run is asked to do: parsed, checked, and saved with its results."""
 
-from typing import Literal
+import math
+from fractions import Fraction
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -13,10 +15,18 @@ from pydantic import (
 )
 
 from harness.records import BUCKET_NS
+from harness.units import format_duration_ns
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 DAY_NS = 86_400 * NS_PER_S
+EMBEDDED_SERVERS = 2
+"""Started for a run that names no server."""
+BALANCING = ("round-robin", "least-outstanding", "weighted")
+"""The policies that spread the load over the servers."""
+MAX_WEIGHT = 1000
+MAX_COMMAND_BYTES = 100_000
+"""The kernel takes one argument of 128 KiB at most."""
 
 
 class Slo(BaseModel):
@@ -39,7 +49,7 @@ class Switching(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     policy: Literal["failover", "round-robin", "least-outstanding", "weighted"] = "failover"
-    weights: tuple[int, ...] = ()  # of ``weighted``, one per server
+    weights: tuple[Annotated[int, Field(ge=1, le=MAX_WEIGHT)], ...] = ()  # one per server
     eject: bool = False  # leave failing servers out, under the other policies
     rule: Literal["default", "plain"] = "default"
     given_window_ns: int | None = Field(default=None, ge=BUCKET_NS, le=DAY_NS)
@@ -50,6 +60,30 @@ class Switching(BaseModel):
     require: Literal["all", "any"] = "all"  # of the servers, to start
     keep_warm: float = Field(default=1.0, ge=0, le=1000)  # requests/s to a server not in use
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Switching":
+        given = self.model_fields_set
+        if (self.policy == "weighted") != bool(self.weights):
+            raise ValueError(f"--policy {self.policy}: weights belong to weighted, as weighted:3,1")
+        if self.policy == "failover" and self.eject:
+            raise ValueError(
+                "--eject: failover leaves a failing server by itself; leave --eject out, or give"
+                f" a --policy of {', '.join(BALANCING)}"
+            )
+        if self.policy != "failover" and not self.eject:
+            for name in ("dwell_ns", "cool_down_ns", "on_all_bad"):
+                if name in given:
+                    option = "--" + name.removesuffix("_ns").replace("_", "-")
+                    raise ValueError(
+                        f"{option}: --policy {self.policy} never leaves a server; add --eject, or"
+                        f" leave {option} out"
+                    )
+        if self.rule == "plain" and "stall_tolerance_ns" in given:
+            raise ValueError("--stall-tolerance: --rule plain has none; leave one of them out")
+        if self.given_window_ns is not None and self.rule == "default":
+            _check_window(self.given_window_ns, self.stall_tolerance_ns)
+        return self
+
 
 class AtCommand(BaseModel):
     """A shell command that is started at a moment of the plan."""
@@ -57,7 +91,7 @@ class AtCommand(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     at_ns: int = Field(ge=0, le=366 * DAY_NS)
-    command: str = Field(min_length=1)
+    command: str = Field(min_length=1, max_length=MAX_COMMAND_BYTES, pattern=r"^[^\x00]*$")
 
 
 class BenchConfig(BaseModel):
@@ -116,6 +150,36 @@ class BenchConfig(BaseModel):
         return name
 
     @model_validator(mode="after")
+    def _switching_fits(self) -> "BenchConfig":
+        switching, servers = self.switching, len(self.urls) or EMBEDDED_SERVERS
+        if switching.weights and len(switching.weights) != servers:
+            weights = ",".join(map(str, switching.weights))
+            raise ValueError(
+                f"--policy weighted:{weights} has {len(switching.weights)}"
+                f" weight{'s'[: len(switching.weights) > 1]} for {servers}"
+                f" server{'s'[: servers > 1]}; give one weight per -u"
+            )
+        if self.slo is None:
+            if switching.rule == "plain":
+                raise ValueError("--rule plain counts violations; add an --slo, such as --slo 50ms")
+            if switching.given_window_ns is not None:
+                raise ValueError("--window is of violations; add an --slo, such as --slo 50ms")
+        elif switching.rule == "default" and switching.given_window_ns is None:
+            _check_stall_tolerance(switching.stall_tolerance_ns, self.slo)
+        return self
+
+    @model_validator(mode="after")
+    def _commands_fit(self) -> "BenchConfig":
+        for one in self.at:
+            if one.at_ns >= self.duration_ns:
+                raise ValueError(
+                    f"--at {format_duration_ns(one.at_ns)} is not before the end of the run at"
+                    f" {format_duration_ns(self.duration_ns)}; give an earlier time or a longer"
+                    " --duration"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _times_fit(self) -> "BenchConfig":
         if self.slo is not None and self.timeout_ns < self.slo.threshold_ns:
             raise ValueError("--timeout must not be shorter than the SLO's threshold")
@@ -147,3 +211,24 @@ class BenchConfig(BaseModel):
         if self.slo is None:
             return 100 * NS_PER_MS
         return min(self.slo.threshold_ns // 2, 100 * NS_PER_MS)
+
+
+def _check_window(window_ns: int, stall_tolerance_ns: int) -> None:
+    """Raises ValueError for a window that a tolerated stall would fill."""
+    if window_ns < stall_tolerance_ns:
+        raise ValueError(
+            f"--window {format_duration_ns(window_ns)} is shorter than the stall tolerance of"
+            f" {format_duration_ns(stall_tolerance_ns)}; give a longer one, or a shorter"
+            " --stall-tolerance"
+        )
+
+
+def _check_stall_tolerance(stall_tolerance_ns: int, slo: Slo) -> None:
+    """Raises ValueError if the window S / L would be longer than a day."""
+    window_ns = math.ceil(stall_tolerance_ns / Fraction(slo.limit))
+    if window_ns > DAY_NS:
+        raise ValueError(
+            f"--stall-tolerance {format_duration_ns(stall_tolerance_ns)} at a limit of"
+            f" {slo.limit:g} asks for a window of {window_ns / DAY_NS:.3g} days; the most is one:"
+            " give a shorter --stall-tolerance or a higher --violation-limit"
+        )

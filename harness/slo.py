@@ -21,7 +21,7 @@ def parse_slo(text: str, violation_limit: float | None = None) -> Slo:
     shown = clean_text(text, 60)
     if violation_limit is not None and not 0 < violation_limit < 1:
         raise UsageError(
-            f"violation limit {violation_limit:g} is not within 0..1, ends left out; write 5%"
+            f"--violation-limit {violation_limit:g} is not within 0..1, ends left out; write 5%"
         )
     words = text.strip()
     match = _PERCENTILE_SLO.fullmatch(words)

@@ -108,6 +108,7 @@ class Load:
             ],
             lanes=lanes,
             spin=spin,
+            sleeps=not spin,
             shares_cpu=False,
             cancel_expired=cancel_expired,
         )

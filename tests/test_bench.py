@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from harness import Bench, BenchConfig, Slo
+from harness.config import Switching
 from harness.embedded.journal import read_journal
 from harness.embedded.model import parse_model
 from harness.embedded.server import EmbeddedServer, ServeConfig
 from harness.plan import PlanSpec
 from harness.records import Outcome, Reason
 from harness.triton.server import TritonServer
+from tests.grpc_fixture import closed_port
 from tests.runs import balanced, bench
 
 TRANSPORTS = ["native", "tritonclient"]
@@ -204,3 +206,43 @@ def test_secrets_stay_out_of_everything(tmp_path: Path) -> None:
     written = b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir())
     assert secret.encode() not in written
     assert secret not in run.stdout + run.stderr
+
+
+def test_a_run_starts_without_a_standby_where_any_will_do(tmp_path: Path) -> None:
+    notes: list[str] = []
+    with EmbeddedServer() as server, closed_port() as shut:
+        given = config(
+            server.url,
+            tmp_path / "out",
+            urls=(server.url, shut),
+            switching=Switching(require="any"),
+            duration_ns=NS_PER_S // 2,
+        )
+        run = Bench(given, on_note=notes.append).run()
+    balanced(run.summary.model_dump())
+    assert run.summary.totals.ok == run.summary.totals.sent > 0
+    assert run.summary.servers[0]["missing"] is None
+    assert "refused the connection" in run.summary.servers[1]["missing"]
+    assert [note for note in notes if note.startswith("starting without it: ") and shut in note]
+
+
+def test_the_standby_alone_is_kept_warm(tmp_path: Path) -> None:
+    journals = [tmp_path / "a", tmp_path / "b"]
+    with (
+        EmbeddedServer(ServeConfig(journal=str(journals[0]))) as active,
+        EmbeddedServer(ServeConfig(journal=str(journals[1]))) as standby,
+    ):
+        given = config(
+            active.url,
+            tmp_path / "out",
+            urls=(active.url, standby.url),
+            switching=Switching(keep_warm=20.0),
+        )
+        run = Bench(given).run()
+    balanced(run.summary.model_dump())
+    prefixes = [[one[:1] for one in read_journal(path)["id"]] for path in journals]
+    preflight = [server["probes"] for server in run.summary.servers]
+    assert prefixes[0].count(b"p") == preflight[0]
+    assert prefixes[0].count(b"s") == run.summary.totals.sent
+    assert 10 <= prefixes[1].count(b"p") - preflight[1] <= 45
+    assert set(prefixes[1]) == {b"p"}

@@ -3,17 +3,10 @@
 import sys
 from typing import Annotated
 
-import typer
+from harness.cli import switching
+from harness.cli.options import CLIENT, LOAD, REQUEST, RESULTS, SLO, option
 
 DEFAULT_MODEL = "identity"
-
-# Sections of --help.
-LOAD, SLO, REQUEST, CLIENT, RESULTS = "Load", "SLO", "Request", "Client", "Results"
-
-
-def option(*names: str, help: str, panel: str, metavar: str | None = None) -> object:
-    """A typer option with its section of --help."""
-    return typer.Option(*names, help=help, rich_help_panel=panel, metavar=metavar)
 
 
 def bench(
@@ -117,6 +110,17 @@ def bench(
         float | None,
         option("--percentile", help="Ask for this percentile; too few slots: invalid.", panel=SLO),
     ] = None,
+    policy: switching.Policy = None,
+    eject: switching.Eject = None,
+    rule: switching.Rule = None,
+    window: switching.Window = None,
+    stall_tolerance: switching.StallTolerance = None,
+    dwell: switching.Dwell = None,
+    cool_down: switching.CoolDown = None,
+    on_all_bad: switching.OnAllBad = None,
+    require: switching.Require = None,
+    keep_warm: switching.KeepWarm = None,
+    at: switching.At = None,
     records: Annotated[
         str,
         option("--records", help="all, none, or auto: up to 20 million slots.", panel=RESULTS),
@@ -133,25 +137,17 @@ def bench(
     ] = False,
 ) -> int:
     """Send a planned load and account for every request."""
-    from harness.cli.run import run_bench, usage
+    from harness.cli.options import make_config, read, usage
     from harness.control.headers import parse_header
     from harness.slo import parse_slo
-    from harness.units import (
-        parse_cpus,
-        parse_duration_ns,
-        parse_shape,
-        parse_share,
-    )
+    from harness.units import parse_cpus, parse_duration_ns, parse_shape, parse_share
 
-    def duration_ns(text: str | None) -> int | None:
-        return None if text is None else parse_duration_ns(text)
-
-    limit = None if violation_limit is None else parse_share(violation_limit)
+    limit = read("--violation-limit", parse_share, violation_limit)
     if slo is None and (limit is not None or fail_on_violation):
         raise usage("--violation-limit and --fail-on-violation need an --slo, such as --slo 50ms")
     if model is None and url:
         raise usage("no model given; write -m MODEL")
-    return run_bench(
+    config = make_config(
         {
             "model": DEFAULT_MODEL if model is None else model,
             "model_version": model_version,
@@ -159,13 +155,26 @@ def bench(
             "transport": transport,
             "dist": dist,
             "rate": rate,
-            "duration_ns": duration_ns(duration),
+            "duration_ns": read("--duration", parse_duration_ns, duration),
             "seed": seed,
-            "warmup_ns": duration_ns(warmup),
+            "warmup_ns": read("--warmup", parse_duration_ns, warmup),
             "slo": None if slo is None else parse_slo(slo, limit),
-            "request_timeout_ns": duration_ns(timeout),
-            "request_drain_timeout_ns": duration_ns(drain_timeout),
+            "request_timeout_ns": read("--timeout", parse_duration_ns, timeout),
+            "request_drain_timeout_ns": read("--drain-timeout", parse_duration_ns, drain_timeout),
             "on_timeout": on_timeout,
+            "switching": switching.given(
+                policy=policy,
+                eject=eject,
+                rule=rule,
+                window=window,
+                stall_tolerance=stall_tolerance,
+                dwell=dwell,
+                cool_down=cool_down,
+                on_all_bad=on_all_bad,
+                require=require,
+                keep_warm=keep_warm,
+            ),
+            "at": switching.commands(at or ()),
             "batch": batch,
             "shapes": dict(parse_shape(text) for text in shape or ()),
             "input_data": input_data,
@@ -175,13 +184,15 @@ def bench(
             "spin": spin,
             "connections": connections,
             "max_inflight": max_inflight,
-            "max_lag_ns": duration_ns(max_lag),
+            "max_lag_ns": read("--max-lag", parse_duration_ns, max_lag),
             "percentile": percentile,
             "records": records,
             "out": out,
             "force": force,
             "allow_invalid": allow_invalid,
             "fail_on_violation": fail_on_violation,
-        },
-        sys.argv,
+        }
     )
+    from harness.cli.run import run_bench
+
+    return run_bench(config, sys.argv)

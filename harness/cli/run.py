@@ -1,49 +1,18 @@
-"""What ``bench`` and ``demo`` share: options to configuration, a run with progress, its text."""
+"""What ``bench`` and ``demo`` share: a run with progress, its text."""
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from pydantic import ValidationError
+from collections.abc import Sequence
 
 from harness.bench import Bench, Result
 from harness.config import BenchConfig
-from harness.errors import NotStartedError, UsageError
+from harness.errors import NotStartedError
 from harness.progress import ProgressLine
 
-OPTION_OF = {
-    "urls": "-u",
-    "batch": "-b",
-    "duration_ns": "--duration",
-    "warmup_ns": "--warmup",
-    "request_timeout_ns": "--timeout",
-    "request_drain_timeout_ns": "--drain-timeout",
-    "max_lag_ns": "--max-lag",
-}
 
-
-def usage(text: str) -> UsageError:
-    """A usage error, for commands that import nothing of the library before they need it."""
-    return UsageError(text)
-
-
-def make_config(options: Mapping[str, Any]) -> BenchConfig:
-    """The configuration of these options. Raises UsageError naming the option and its value."""
-    try:
-        return BenchConfig.model_validate(options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else ""
-        option = OPTION_OF.get(name, "--" + name.replace("_", "-"))
-        given = "" if not name else f" {options.get(name)}"
-        text = first["msg"].removeprefix("Value error, ")
-        raise UsageError(f"{option}{given}: {text}" if name else text) from None
-
-
-def run_bench(options: Mapping[str, Any], argv: Sequence[str]) -> int:
+def run_bench(config: BenchConfig, argv: Sequence[str]) -> int:
     """One run with progress on stderr and the closing text on stdout; its exit code."""
-    result = run_with_progress(make_config(options), argv)
+    result = run_with_progress(config, argv)
     print_out(result.text)
     return result.exit_code
 

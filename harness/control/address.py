@@ -18,6 +18,11 @@ MAX_SOCKET_ADDRESSES = 8
 SocketAddress = tuple[int, tuple[str, int] | tuple[str, int, int, int]]
 """(AF_INET or AF_INET6, what ``socket.connect`` takes)."""
 
+
+class UnresolvedError(NotStartedError):
+    """A server's name has no address: a mistake in ``-u`` more often than a server that is down."""
+
+
 _HOST = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?"
     r"(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?"
@@ -94,7 +99,7 @@ def resolve(address: Address, deadline_s: float = RESOLVE_DEADLINE_S) -> tuple[S
     """The TCP socket addresses of ``address``, those that accept a connection first.
 
     The order is getaddrinfo's otherwise. Takes ``deadline_s`` at most; connections made to find
-    the order are closed at once. Raises NotStartedError if the name cannot be resolved in time.
+    the order are closed at once. Raises UnresolvedError if the name cannot be resolved in time.
     """
     t_end_s = time.monotonic() + deadline_s
     found = _look_up(address, deadline_s)
@@ -124,18 +129,18 @@ def _look_up(address: Address, deadline_s: float) -> tuple[SocketAddress, ...]:
     thread.start()
     thread.join(deadline_s)
     if not answers:
-        raise NotStartedError(
+        raise UnresolvedError(
             f"server {address.canonical}: its name was not resolved within {deadline_s:g} s;"
             " check the name server, or give an IP address"
         )
     answer = answers[0]
     if isinstance(answer, OSError):
-        raise NotStartedError(
+        raise UnresolvedError(
             f"server {address.canonical}: its name cannot be resolved"
             f" ({clean_text(answer.strerror or 'no reason given')}); check -u"
         )
     if isinstance(answer, UnicodeError) or not answer:
-        raise NotStartedError(f"server {address.canonical}: its name has no IP address; check -u")
+        raise UnresolvedError(f"server {address.canonical}: its name has no IP address; check -u")
     return answer
 
 

@@ -45,8 +45,8 @@ class CallError(NotStartedError):
 class ControlClient:
     """One server's control plane. Every call has a deadline and fails with NotStartedError.
 
-    Calls may come from several threads. ``sockaddrs`` are the server's socket addresses once
-    ``connect`` has returned, the one in use first.
+    Calls may come from several threads. ``sockaddrs`` are the server's socket addresses once its
+    name is resolved; when ``connect`` has returned, the one in use first.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class ControlClient:
             if self._channel is not None:
                 return
             t_end_s = time.monotonic() + self._deadline_s
-            found = resolve(self._address, self._deadline_s)
+            self.sockaddrs = found = resolve(self._address, self._deadline_s)
             in_use = greet(self.url, found, t_end_s)
             self.sockaddrs = (in_use, *(one for one in found if one != in_use))
             channel = grpc.insecure_channel(

@@ -3,54 +3,46 @@
 import dataclasses
 import hashlib
 import queue
-import statistics
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from google.protobuf.message import DecodeError
-from tritonclient.grpc import service_pb2
-
-from harness._response import request_id
-from harness.config import NS_PER_S, BenchConfig
-from harness.control.address import SocketAddress, parse_address
-from harness.control.client import CallError, ControlClient
-from harness.control.inputs import PROBE_PREFIX, Payload, build_payload, request_shapes
-from harness.control.response import response_fault
+from harness.config import BenchConfig
+from harness.control.address import SocketAddress, UnresolvedError, parse_address
+from harness.control.client import ControlClient
+from harness.control.inputs import Payload, build_payload, request_shapes
+from harness.control.probe import Probed, probe
 from harness.control.signature import Signature
-from harness.errors import HarnessError, NotStartedError, UsageError
-from harness.units import format_duration_ns, format_latency_ms
+from harness.errors import NotStartedError, UsageError
 from harness.untrusted import clean_text
 
 PROBE_LIMIT_S = 60.0
-PROBE_PAUSE_S = 0.01
-PATH_FLOOR_CALLS = 50
 MAX_EXTENSIONS = 64
 
-PASSING_CODES = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"})
-"""Statuses a probe may get while a server warms up; any other ends the preflight."""
-
+ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True)
 class ServerFacts:
     """One server as found. ``probe_latency_ns`` is that of the probe that was good enough,
-    ``path_floor_ns`` the median of empty calls: network, gRPC on both sides, and our Python."""
+    ``path_floor_ns`` the median of empty calls: network, gRPC on both sides, and our Python.
+    ``missing`` says why it is not fit to start with, None if it is; nothing else is known then
+    but where its sockets are."""
 
     url: str
     sockaddrs: tuple[SocketAddress, ...]
-    name: str
-    version: str
-    extensions: tuple[str, ...]
-    model_version: str
-    platform: str
-    config_sha256: str
-    probes: int
-    probe_latency_ns: int
-    path_floor_ns: int
+    name: str = ""
+    version: str = ""
+    extensions: tuple[str, ...] = ()
+    model_version: str = ""
+    platform: str = ""
+    config_sha256: str = ""
+    probes: int = 0
+    probe_latency_ns: int | None = None
+    path_floor_ns: int | None = None
+    missing: str | None = None
 
     def known(self) -> dict[str, Any]:
         """The facts for results; where its sockets are is nobody's business there."""
@@ -67,6 +59,11 @@ class Preflight:
     payload: Payload
     servers: tuple[ServerFacts, ...]
 
+    @property
+    def present(self) -> tuple[ServerFacts, ...]:
+        """The servers that are not missing; one at least."""
+        return tuple(server for server in self.servers if server.missing is None)
+
 
 @dataclass(frozen=True)
 class _Contact:
@@ -78,12 +75,8 @@ class _Contact:
     config_sha256: str
 
 
-@dataclass(frozen=True)
-class _Probed:
-    probes: int
-    latency_ns: int
-    response_bytes: int
-    path_floor_ns: int
+class MisfitError(NotStartedError):
+    """A server is there, but with a model that this load could never be sent to."""
 
 
 def preflight(
@@ -93,8 +86,9 @@ def preflight(
 ) -> Preflight:
     """Checks every server of ``config.urls`` at once and builds the request they will be sent.
 
-    Raises NotStartedError or UsageError; of several servers', that of the first in order. A server
-    that is slow to answer within the SLO is probed for ``probe_limit_s`` at most.
+    With ``require`` "any" a server that is down, not ready or too slow is missing from the start;
+    one must be fit. Raises NotStartedError or UsageError; of several servers', that of the first in
+    order. A server that is slow to answer within the SLO is probed for ``probe_limit_s`` at most.
     """
     addresses = [parse_address(url) for url in config.urls]
     if not addresses:
@@ -104,29 +98,59 @@ def preflight(
             raise UsageError(f"server {address.canonical} is given twice; name each once")
     clients = [ControlClient(address, config.headers) for address in addresses]
     stop = threading.Event()
+
+    def ask(contact: _Contact) -> Probed:
+        client, signature = contact.client, contact.signature
+        return probe(client, signature, config, payload, probe_limit_s, stop, on_note)
+
     try:
-        contacts = _each(clients, lambda client: _contact(client, config))
-        signature = contacts[0].signature
-        _check_match(contacts)
-        payload = build_payload(signature, config)
-        for contact in contacts[1:]:
+        contacts = _each(dict(enumerate(clients)), lambda client: _contact(client, config))
+        met = _fit(contacts, config)
+        first = next(iter(met.values()))
+        _check_match(tuple(met.values()))
+        payload = build_payload(first.signature, config)
+        for contact in met.values():
             request_shapes(contact.signature, config)  # its own max_batch_size
-        probed = _each(
-            contacts, lambda contact: _probe(contact, config, payload, probe_limit_s, stop, on_note)
-        )
+        found = {
+            **{index: one for index, one in contacts.items() if isinstance(one, NotStartedError)},
+            **_each(met, ask),
+        }
+        probed = _fit(found, config)
     finally:
         stop.set()
         for client in clients:
             client.close()
-    seen_bytes = max(one.response_bytes for one in probed)
+    seen_bytes = max(one.response_bytes for one in probed.values())
     payload = dataclasses.replace(
         payload, response_bytes_estimate=max(payload.response_bytes_estimate, seen_bytes)
     )
-    facts = (_facts(contact, one) for contact, one in zip(contacts, probed, strict=True))
-    return Preflight(signature, payload, tuple(facts))
+    facts = []
+    for index, client in enumerate(clients):
+        one = found[index]
+        if isinstance(one, NotStartedError):
+            on_note(f"starting without it: {one}")
+            facts.append(ServerFacts(client.url, client.sockaddrs, missing=str(one)))
+        else:
+            facts.append(_facts(met[index], one))
+    return Preflight(met[min(probed)].signature, payload, tuple(facts))
 
 
-def _facts(contact: _Contact, probed: _Probed) -> ServerFacts:
+def _fit(
+    outcomes: Mapping[int, ResultT | NotStartedError], config: BenchConfig
+) -> dict[int, ResultT]:
+    """The servers to start with, by index. Raises the first server's error that forbids a start."""
+    fit = {i: one for i, one in outcomes.items() if not isinstance(one, NotStartedError)}
+    any_fits = config.switching.require == "any" and bool(fit)
+    for index in sorted(outcomes):
+        one = outcomes[index]
+        if isinstance(one, UnresolvedError | MisfitError) or (
+            isinstance(one, NotStartedError) and not any_fits
+        ):
+            raise one
+    return fit
+
+
+def _facts(contact: _Contact, probed: Probed) -> ServerFacts:
     return ServerFacts(
         url=contact.client.url,
         sockaddrs=contact.client.sockaddrs,
@@ -156,9 +180,9 @@ def _contact(client: ControlClient, config: BenchConfig) -> _Contact:
     try:
         signature = Signature.from_protobuf(metadata, model_config, version)
     except NotStartedError as error:
-        raise NotStartedError(f"server {client.url}: {error}") from None
+        raise MisfitError(f"server {client.url}: {error}") from None
     if signature.decoupled:
-        raise NotStartedError(
+        raise MisfitError(
             f"server {client.url}: model '{shown}' is decoupled (it streams its responses),"
             " which is not supported"
         )
@@ -185,106 +209,28 @@ def _check_match(contacts: Sequence[_Contact]) -> None:
             )
 
 
-def _probe(
-    contact: _Contact,
-    config: BenchConfig,
-    payload: Payload,
-    probe_limit_s: float,
-    stop: threading.Event,
-    on_note: Callable[[str], None],
-) -> _Probed:
-    """Single requests until one is within the SLO (without one: answers), then the path floor."""
-    url = contact.client.url
-    t_end_s = time.monotonic() + probe_limit_s
-    best_ns: int | None = None
-    refusal: CallError | None = None
-    probes = 0
-    while probes == 0 or (not stop.is_set() and time.monotonic() < t_end_s):
-        probe_id = request_id(PROBE_PREFIX, probes)
-        message = payload.with_id(probe_id)
-        probes += 1
-        deadline_s = min(config.timeout_ns / NS_PER_S, max(0.1, t_end_s - time.monotonic()))
-        t_sent_ns = time.monotonic_ns()
-        try:
-            raw = contact.client.infer_bytes(message, config.model, deadline_s)
-        except CallError as error:
-            if error.code not in PASSING_CODES:
-                raise
-            refusal = error
-            stop.wait(PROBE_PAUSE_S)
-            continue
-        latency_ns = time.monotonic_ns() - t_sent_ns
-        _check_response(url, raw, contact.signature, probe_id)
-        best_ns = latency_ns if best_ns is None else min(best_ns, latency_ns)
-        if config.slo is None or latency_ns <= config.slo.threshold_ns:
-            return _Probed(probes, latency_ns, len(raw), _path_floor_ns(contact.client))
-        if probes == 1:
-            on_note(
-                f"server {url} took {format_latency_ms(latency_ns)} ms, over the SLO:"
-                f" probing it until it is within, {probe_limit_s:g} s at most"
-            )
-        stop.wait(PROBE_PAUSE_S)
-    if best_ns is None or config.slo is None:
-        raise refusal or NotStartedError(f"server {url} answered no probe")
-    raise NotStartedError(
-        f"server {url} answered no single request within the SLO of"
-        f" {format_duration_ns(config.slo.threshold_ns)} in {probe_limit_s:g} s; the best of"
-        f" {probes} took {format_latency_ms(best_ns)} ms"
-    )
+def _each(
+    items: Mapping[int, ItemT], work: Callable[[ItemT], ResultT]
+) -> dict[int, ResultT | NotStartedError]:
+    """``work`` on every item at once: its result or what kept the server from starting, by index.
 
-
-def _check_response(url: str, raw: bytes, signature: Signature, probe_id: bytes) -> None:
-    response = service_pb2.ModelInferResponse()
-    try:
-        response.ParseFromString(raw)
-    except DecodeError:
-        raise NotStartedError(
-            f"server {url} answered a probe with {len(raw)} bytes that are no ModelInferResponse"
-        ) from None
-    fault = response_fault(response, signature, probe_id)
-    if fault is not None:
-        raise NotStartedError(f"server {url}: the response to a probe {fault}")
-
-
-def _path_floor_ns(client: ControlClient) -> int:
-    times_ns = []
-    for _ in range(PATH_FLOOR_CALLS):
-        t_sent_ns = time.monotonic_ns()
-        client.live()
-        times_ns.append(time.monotonic_ns() - t_sent_ns)
-    return int(statistics.median(times_ns))
-
-
-ItemT = TypeVar("ItemT")
-
-
-def _each(items: Sequence[ItemT], work: Callable[[ItemT], ResultT]) -> list[ResultT]:
-    """``work`` on every item at once; the results in order, or the first item's error.
-
-    The threads are daemons: an interrupt ends the wait, and closing the clients ends them.
+    Raises any other error. The threads are daemons: an interrupt ends the wait, and closing the
+    clients ends them.
     """
-    done: queue.SimpleQueue[tuple[int, ResultT | None, BaseException | None]] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[int, ResultT | BaseException]] = queue.SimpleQueue()
 
     def run(index: int, item: ItemT) -> None:
         try:
-            done.put((index, work(item), None))
+            done.put((index, work(item)))
         except BaseException as error:
-            done.put((index, None, error))
+            done.put((index, error))
 
-    for index, item in enumerate(items):
+    for index, item in items.items():
         threading.Thread(target=run, args=(index, item), name="preflight", daemon=True).start()
-    results: dict[int, ResultT] = {}
-    errors: dict[int, BaseException] = {}
+    outcomes: dict[int, ResultT | NotStartedError] = {}
     for _ in items:
-        index, result, error = done.get()
-        if error is not None:
-            errors[index] = error
-        else:
-            results[index] = result  # type: ignore[assignment]
-    if errors:
-        # A bug in ours before a server's fault: it must not hide behind one.
-        raise next(
-            (error for error in errors.values() if not isinstance(error, HarnessError)),
-            errors[min(errors)],
-        )
-    return [results[index] for index in range(len(items))]
+        index, outcome = done.get()
+        if isinstance(outcome, BaseException) and not isinstance(outcome, NotStartedError):
+            raise outcome
+        outcomes[index] = outcome
+    return dict(sorted(outcomes.items()))

@@ -5,7 +5,7 @@ import select
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,19 @@ OVERTIME_NS = 500_000_000
 RELEASE_EVERY_S = 0.1
 
 
+class Control(Protocol):
+    """What decides which servers the load goes to."""
+
+    def look(self, now_ns: int) -> None:
+        """Before the rings are drained."""
+
+    def turn(self, now_ns: int) -> bool:
+        """After that. True: cut the plan here."""
+
+    def finish(self) -> None:
+        """All workers have ended."""
+
+
 @dataclass
 class Phase:
     """One plan sent by all workers: the warm-up, or the run itself."""
@@ -40,6 +53,9 @@ class Phase:
     slo_ns: int | None
     release: Callable[[], None] = lambda: None
     progress: Callable[["Phase", int], None] = lambda phase, now_ns: None
+    in_use: tuple[int, ...] = (0,)  # at its start
+    control: "Control | None" = None
+    commands: Callable[[int], list[dict[str, Any]]] = lambda now_ns: []
     events: list[dict[str, Any]] = field(default_factory=list)
     origin_ns: int = 0
     cut_ns: int | None = None
@@ -93,8 +109,13 @@ class Coordinator:
             if self.interrupts > handled:
                 handled = self.interrupts
                 self._cut(phase, now_ns, give_up=handled > 1)
+            if phase.control is not None:
+                phase.control.look(now_ns)
             for worker in running:
                 self._look_after(phase, worker, poller, now_ns)
+            if phase.control is not None and phase.control.turn(now_ns):
+                self._cut(phase, now_ns, give_up=False)
+            phase.events.extend(phase.commands(now_ns))
             self._sample(phase, now_ns)
             now_s = time.monotonic()
             if now_s - t_release_s >= RELEASE_EVERY_S:
@@ -103,6 +124,8 @@ class Coordinator:
             if now_s - t_progress_s >= 1.0:
                 t_progress_s += 1.0
                 phase.progress(phase, now_ns)
+        if phase.control is not None:
+            phase.control.finish()
         for worker in self.fleet.workers:
             if worker.state != "finished":
                 self._account_for_dead(phase, worker)
@@ -111,6 +134,7 @@ class Coordinator:
         buckets = phase.tally.bucket_count
         phase.samples = np.full((self.servers, buckets), -1, dtype=np.int32)
         self.segment.reset()
+        self.segment.set_verdict(0, phase.in_use)
         phase.origin_ns = time.monotonic_ns() + LEAD_NS
         order = {
             "dist": phase.spec.dist,
@@ -135,9 +159,7 @@ class Coordinator:
         if give_up:
             self.segment.cancel()
             phase.events.append({"t_ns": now_ns, "event": "give_up"})
-        for worker in self.fleet.workers:
-            with contextlib.suppress(ChannelClosed):
-                worker.channel.wake()
+        self.fleet.wake()
 
     def _look_after(
         self, phase: Phase, worker: WorkerProcess, poller: select.poll, now_ns: int

@@ -26,6 +26,11 @@ class CpuPlan:
     spin: bool
     reason: str
 
+    @property
+    def usable(self) -> tuple[int, ...]:
+        """Every CPU the run may use, workers' and coordinator's."""
+        return tuple(sorted({*self.worker_cpus, *self.coordinator_cpus}))
+
 
 def plan_cpus(
     allowed: Collection[int],

@@ -143,6 +143,12 @@ class Fleet:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def wake(self) -> None:
+        """Have every worker turn its loop now."""
+        for worker in self.workers:
+            with contextlib.suppress(ChannelClosed):  # its death is seen through the pidfd
+                worker.channel.wake()
+
     def close(self) -> None:
         """End all workers; none is left when this returns."""
         for worker in self.workers:

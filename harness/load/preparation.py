@@ -44,6 +44,11 @@ class Preparation:
         return len(self.config.urls)
 
     @property
+    def missing(self) -> list[int]:
+        """Servers that were not there at the start."""
+        return [index for index, one in enumerate(self.checked.servers) if one.missing]
+
+    @property
     def inflight_cap(self) -> int:
         """Requests in flight per server for the whole run. Raises NotStartedError."""
         payload = self.checked.payload
@@ -94,12 +99,12 @@ class Preparation:
             "workers": self.cpus.workers,
             "cpu": self.cpus.worker_cpus[worker],
             "spin": self.cpus.spin,
+            "sleeps": config.spin != "always",
             "shares_cpu": self.cpus.worker_cpus.count(self.cpus.worker_cpus[worker]) > 1,
             "guard_budget_ns": int(SLEEPING_SHARE * NS_PER_S * self.cpus.workers / config.rate),
             "transport": config.transport,
             "policy": config.switching.policy,
             "weights": list(config.switching.weights) or [1] * self.servers,
-            "required": [True] * self.servers,
             "ring_capacity": segment.ring_capacity,
             "table_capacity": segment.table_capacity,
             "slo_ns": self.slo_ns,
@@ -114,6 +119,7 @@ class Preparation:
             "response_limit_bytes": config.max_response_bytes,
             "response_bytes": payload.response_bytes_estimate,
             "headers": headers,
+            "required": [server.missing is None for server in self.checked.servers],
             "servers": [
                 {
                     "url": server.url,

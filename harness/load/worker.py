@@ -116,6 +116,7 @@ def make_engine(
         ],
         lanes=setup["connections"],
         spin=setup["spin"],
+        sleeps=setup["sleeps"],
         shares_cpu=setup["shares_cpu"],
         cancel_expired=setup["cancel_expired"],
     )

@@ -20,8 +20,9 @@ class Redactor:
         self._headers = [(name, value.get_secret_value()) for name, value in config.headers]
 
     def config(self) -> dict[str, Any]:
-        """The configuration as it was given, but each header's value hidden."""
-        shown: dict[str, Any] = _plain(self._config.model_dump(exclude={"headers"}), _utf8)
+        """The configuration as it was given, but each header's value hidden, in commands too."""
+        shown: dict[str, Any] = _plain(self._config.model_dump(exclude={"headers", "at"}), _utf8)
+        shown["at"] = [self.clean(one) for one in self._config.model_dump()["at"]]
         shown["headers"] = [[_utf8(name), HIDDEN] for name, _ in self._headers]
         return shown
 

@@ -1,4 +1,5 @@
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -7,8 +8,9 @@ import time
 import grpc
 import pytest
 
-from harness.config import BenchConfig
-from harness.control.preflight import PATH_FLOOR_CALLS, preflight
+from harness.config import BenchConfig, Switching
+from harness.control.preflight import ServerFacts, preflight
+from harness.control.probe import PATH_FLOOR_CALLS
 from harness.errors import NotStartedError, UsageError
 from harness.slo import parse_slo
 from tests.grpc_fixture import GrpcServer, aborting, closed_port, identity_infer, raw_server
@@ -213,3 +215,117 @@ def test_an_interrupt_is_not_held_up_by_a_silent_model(servers):
             release.set()
             process.kill()
     assert b"KeyboardInterrupt" in printed
+
+
+def any_of(*urls, **fields):
+    return BenchConfig(model="identity", urls=urls, switching=Switching(require="any"), **fields)
+
+
+def test_with_any_a_server_that_is_down_is_missing(servers):
+    notes = []
+    with closed_port() as shut:
+        found = preflight(any_of(servers[0].address, shut), on_note=notes.append)
+    good, missing = found.servers
+    assert good.missing is None
+    assert found.present == (good,)
+    refused = f"server {shut} refused the connection; is it running, and is this its gRPC port?"
+    assert missing == ServerFacts(
+        url=shut,
+        sockaddrs=((socket.AF_INET, ("127.0.0.1", int(shut.rpartition(":")[2]))),),
+        missing=refused,
+    )
+    assert notes == [f"starting without it: {refused}"]
+    known = missing.known()
+    assert known["missing"] == refused
+    assert known["path_floor_ns"] is known["probe_latency_ns"] is None
+    assert "sockaddrs" not in known
+    assert good.known()["missing"] is None
+
+
+@pytest.mark.parametrize(
+    ("call", "answer", "said"),
+    [
+        ("ServerLive", lambda _: b"", "says it is not live"),
+        ("ServerReady", lambda _: b"", "is live but not ready"),
+        ("ModelReady", lambda _: b"", "model 'identity' is not ready"),
+        ("ModelMetadata", aborting(grpc.StatusCode.NOT_FOUND, "no"), "does not know model"),
+        ("ModelConfig", aborting(grpc.StatusCode.UNAVAILABLE, "no"), "is not available"),
+        ("ModelInfer", aborting(grpc.StatusCode.UNAVAILABLE, "loading"), "unavailable: loading"),
+        ("ModelInfer", aborting(grpc.StatusCode.INTERNAL, "broken"), "INTERNAL: broken"),
+        ("ModelInfer", lambda _: b"\xff\xff", "2 bytes that are no ModelInferResponse"),
+    ],
+)
+@pytest.mark.parametrize("bad", [0, 1])
+def test_with_any_one_good_server_is_enough(servers, bad, call, answer, said):
+    servers[bad].answers[call] = answer
+    config = any_of(*(server.address for server in servers))
+    found = preflight(config, probe_limit_s=0.2)
+    assert [one.url for one in found.servers] == [server.address for server in servers]
+    assert said in found.servers[bad].missing
+    assert found.servers[bad].sockaddrs[0][1][0] == "127.0.0.1"
+    assert found.present == (found.servers[1 - bad],)
+    assert found.servers[1 - bad].path_floor_ns > 0
+    assert found.signature.model == "identity"
+    assert said in failure(config_of(*servers), probe_limit_s=0.2)
+
+
+def test_with_any_a_server_too_slow_is_missing(servers):
+    def infer(request):
+        time.sleep(0.2)
+        return identity_infer(request)
+
+    servers[1].infer = infer
+    notes = []
+    config = any_of(*(server.address for server in servers), slo=parse_slo("150ms"))
+    found = preflight(config, probe_limit_s=0.5, on_note=notes.append)
+    assert "answered no single request within the SLO of 150ms" in found.servers[1].missing
+    assert notes[-1] == f"starting without it: {found.servers[1].missing}"
+
+
+def test_with_any_a_mute_server_costs_one_deadline(servers):
+    start_s = time.monotonic()
+    with raw_server(None) as mute:
+        found = preflight(any_of(mute, servers[0].address))
+    assert time.monotonic() - start_s < 10
+    assert mute in found.servers[0].missing
+    assert found.present == (found.servers[1],)
+
+
+def test_with_any_none_is_too_few(servers):
+    with closed_port() as shut:
+        servers[0].answers["ServerReady"] = lambda _: b""
+        line = failure(any_of(shut, servers[0].address))
+    assert line.startswith(f"server {shut} refused the connection")
+    servers[1].answers["ModelInfer"] = aborting(grpc.StatusCode.INTERNAL, "broken")
+    line = failure(any_of(servers[1].address, servers[0].address))
+    assert line.endswith("INTERNAL: broken")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda one: one.metadata.outputs[0].shape.__setitem__(1, 17), "do not match"),
+        (lambda one: setattr(one.metadata.outputs[0], "datatype", "NOPE"), "NOPE"),
+        (
+            lambda one: setattr(one.config.model_transaction_policy, "decoupled", True),
+            "is decoupled",
+        ),
+    ],
+)
+def test_with_any_a_model_that_cannot_serve_the_load_is_refused(servers, change, said):
+    change(servers[1])
+    with closed_port() as shut:
+        assert said in failure(any_of(shut, *(server.address for server in servers)))
+
+
+def test_with_any_a_name_that_does_not_resolve_is_refused(servers, monkeypatch):
+    look_up = socket.getaddrinfo
+
+    def fail(host, *rest, **options):
+        if host == "no.such.invalid":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return look_up(host, *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    line = failure(any_of(servers[0].address, "no.such.invalid:8001"))
+    assert line.startswith("server no.such.invalid:8001: its name cannot be resolved")

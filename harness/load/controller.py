@@ -1,0 +1,267 @@
+"""The controller: feeds the detector, asks the policy, and moves the load by one store."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from harness._shm import Segment
+from harness._tally import BUCKET_FIELDS, EVIDENCE_FIELDS, Tally
+from harness.config import NS_PER_S, BenchConfig
+from harness.detector.detector import Detector, limit_of, make_rules
+from harness.detector.evidence import Evidence
+from harness.detector.failover import Why
+from harness.detector.policy import Policy
+from harness.detector.rules import Trigger, window_ns
+from harness.detector.stall import Stall
+from harness.load.coordinator import Phase
+from harness.load.fleet import Fleet
+from harness.load.switch import Switch
+from harness.records import BUCKET_NS, Outcome
+
+SILENT_NS = 5 * BUCKET_NS
+"""A worker that has not turned its loop for so long is left out, and not waited for."""
+QUIET_NS = NS_PER_S
+"""A failure the load cannot leave is told again only after so long without it."""
+MOST_CONNECTION_EVENTS = 100
+"""A server that resets every connection would fill the events; totals are in the report."""
+
+
+@dataclass
+class Watch:
+    """One server in use: what follows its buckets, and the first one not fed yet."""
+
+    detector: Detector
+    stall: Stall | None
+    next_bucket: int
+    told: Why | None = None
+    t_failing_ns: int = -QUIET_NS
+
+
+class Controller:
+    """One phase's switching. ``look`` before the rings are drained, ``turn`` after that.
+
+    ``on_event`` gets each event as it happens, the dict that ``phase.events`` keeps.
+    """
+
+    def __init__(
+        self,
+        segment: Segment,
+        fleet: Fleet,
+        phase: Phase,
+        policy: Policy,
+        config: BenchConfig,
+        on_event: Callable[[dict[str, Any]], None] = lambda event: None,
+    ) -> None:
+        self.segment = segment
+        self.fleet = fleet
+        self.phase = phase
+        self.policy = policy
+        self.config = config
+        self.on_event = on_event
+        self.servers = len(config.urls)
+        self.switches: list[Switch] = []
+        self.epoch = 0
+        self.stopped = False
+        self.complete_ns = -1
+        self.clock_ns = 0
+        self.silent: set[int] = set()
+        self.heard: list[int] = []
+        self.linked: dict[tuple[int, int], bool] = {}
+        self.connection_events = [0] * self.servers
+        self.in_use = policy.in_use
+        self.watches = {server: self._watch(0, config.warmup_ns) for server in self.in_use}
+
+    def look(self, now_ns: int) -> None:
+        """Read how far each worker is, so that what is drained next covers it."""
+        self.heard = []
+        beats_ns = []
+        for worker in self.fleet.workers:
+            if worker.state != "running":
+                continue
+            beat_ns = self.segment.heartbeat_ns(worker.index)
+            silent = now_ns - max(0, beat_ns) > SILENT_NS
+            if silent != (worker.index in self.silent):
+                self.silent ^= {worker.index}
+                kind = "worker_silent" if silent else "worker_back"
+                self._tell(kind, now_ns, worker=worker.index)
+            if not silent:
+                self.heard.append(worker.index)
+                beats_ns.append(beat_ns)
+        if self.heard:
+            slowest_ns = min(map(self.segment.watermark_ns, self.heard))
+            # What a worker brings once it is back is recorded, but is no evidence any more.
+            self.complete_ns = max(self.complete_ns, slowest_ns)
+            self.clock_ns = min(beats_ns)
+
+    def turn(self, now_ns: int) -> bool:
+        """Judge what is complete. True: the run is to stop, as all servers are bad."""
+        self._collect_seen()
+        last_ns = self.phase.spec.duration_ns if self.phase.cut_ns is None else self.phase.cut_ns
+        if self.stopped or not 0 <= now_ns < last_ns:
+            return False
+        self._follow_connections(now_ns)
+        back = self.policy.turn(now_ns)
+        if back:
+            t_ns = self._publish(now_ns)
+            for server in back:
+                self._tell("readmit", t_ns, server=server)
+        return self._judge(now_ns)
+
+    def finish(self) -> None:
+        """The phase is over."""
+        self._collect_seen()
+
+    def _judge(self, now_ns: int) -> bool:
+        """Feed every complete bucket of the servers in use."""
+        complete = min(max(0, self.complete_ns) // BUCKET_NS, self.phase.tally.bucket_count)
+        for server in self.in_use:
+            watch = self.watches[server]
+            while watch.next_bucket < complete:
+                bucket = watch.next_bucket
+                watch.next_bucket += 1
+                evidence = Evidence(*self.phase.tally.evidence[server, bucket].tolist())
+                detection = watch.detector.feed(bucket, evidence)
+                if detection is None:
+                    continue
+                onset_ns = detection.onset_bucket * BUCKET_NS
+                moved, stop = self._failed(server, detection.trigger, onset_ns, now_ns)
+                if moved or stop:
+                    return stop
+            if watch.stall is not None:
+                trigger = watch.stall.feed(
+                    self.clock_ns, self._completed(server), self._in_flight()[server]
+                )
+                if trigger is not None:
+                    onset_ns = self.clock_ns - NS_PER_S
+                    moved, stop = self._failed(server, trigger, onset_ns, now_ns)
+                    if moved or stop:
+                        return stop
+        return False
+
+    def _failed(
+        self, server: int, trigger: Trigger, onset_ns: int, now_ns: int
+    ) -> tuple[bool, bool]:
+        """A rule holds the server for failed. Whether the load moved, whether the run stops."""
+        move = self.policy.failed(
+            server,
+            now_ns,
+            hard_down=trigger.rule == "hard-down",
+            connected=[self._connected(one) for one in range(self.servers)],
+        )
+        evidence: dict[str, Any] = {
+            "rule": trigger.rule,
+            "n": trigger.n,
+            "x": trigger.x,
+            "bound": trigger.bound,
+        }
+        in_flight = self._in_flight()
+        moved = self.policy.in_use != self.in_use
+        t_ns = self._publish(now_ns) if moved else now_ns
+        if move.why is Why.SWITCH:
+            assert move.to is not None
+            switch = Switch(
+                epoch=self.epoch,
+                source=server,
+                target=move.to,
+                **evidence,
+                t_onset_ns=onset_ns,
+                t_detect_ns=now_ns,
+                t_decide_ns=t_ns,
+                t_seen_ns=[None] * len(self.fleet.workers),
+                in_flight=in_flight,
+            )
+            self.switches.append(switch)
+            # The list of t_seen_ns is shared with the event, so that both fill up.
+            self._tell(
+                "switch", t_ns, **{one.name: getattr(switch, one.name) for one in fields(switch)}
+            )
+        elif move.why is Why.EJECT:
+            in_use = list(self.in_use)
+            self._tell("eject", t_ns, server=server, **evidence, t_onset_ns=onset_ns, in_use=in_use)
+        else:
+            return moved, self._stays(server, move.why, evidence, now_ns)
+        return moved, False
+
+    def _stays(self, server: int, why: Why, evidence: dict[str, Any], now_ns: int) -> bool:
+        """The load cannot leave a failed server; told once for as long as that lasts."""
+        if why is Why.DWELL:
+            return False
+        watch = self.watches[server]
+        fresh = watch.told is not why or now_ns - watch.t_failing_ns > QUIET_NS
+        watch.told, watch.t_failing_ns = why, now_ns
+        if fresh:
+            kind = {Why.FLAPPING: "flapping", Why.ALL_BAD: "all_bad"}.get(why, "failing")
+            self._tell(kind, now_ns, server=server, **evidence)
+        if why is Why.ALL_BAD and self.config.switching.on_all_bad == "stop":
+            self.stopped = True
+            self._tell("stopped", now_ns)
+        return self.stopped
+
+    def _publish(self, now_ns: int) -> int:
+        """Store the policy's servers, wake the workers, and watch those that are new."""
+        self.epoch += 1
+        self.in_use = self.policy.in_use
+        t_decide_ns = self.segment.set_verdict(self.epoch, self.in_use) - self.phase.origin_ns
+        self.fleet.wake()
+        first = now_ns // BUCKET_NS
+        self.watches = {
+            server: self.watches.get(server) or self._watch(first, 0) for server in self.in_use
+        }
+        return t_decide_ns
+
+    def _watch(self, first_bucket: int, under_load_ns: int) -> Watch:
+        config = self.config
+        limit = limit_of(config.slo)
+        rules = make_rules(config.switching, config.slo, under_load_ns)
+        history = config.switching.given_window_ns or window_ns(
+            limit, config.switching.stall_tolerance_ns
+        )
+        detector = Detector(rules, limit, -(-history // BUCKET_NS))
+        return Watch(detector, Stall() if config.slo is None else None, first_bucket)
+
+    def _collect_seen(self) -> None:
+        for switch in self.switches[-2:]:
+            for worker, t_ns in enumerate(switch.t_seen_ns):
+                if t_ns is None:
+                    epoch, seen_ns = self.segment.seen(worker)
+                    if epoch >= switch.epoch:
+                        switch.t_seen_ns[worker] = seen_ns
+
+    def _completed(self, server: int) -> int:
+        counts = self.phase.tally.counts[server]
+        return int(np.sum(counts[Outcome.OK]) + np.sum(counts[Outcome.ERROR]))
+
+    def _in_flight(self) -> list[int]:
+        return [
+            sum(self.segment.in_flight(one.index, server)[0] for one in self.fleet.workers)
+            for server in range(self.servers)
+        ]
+
+    def _connected(self, server: int) -> bool:
+        return bool(self.heard) and all(self.segment.connected(one, server) for one in self.heard)
+
+    def _follow_connections(self, now_ns: int) -> None:
+        for worker in self.heard:
+            for server in range(self.servers):
+                linked = self.segment.connected(worker, server) > 0
+                if linked == self.linked.setdefault((worker, server), linked):
+                    continue
+                self.linked[worker, server] = linked
+                self.connection_events[server] += 1
+                if self.connection_events[server] <= MOST_CONNECTION_EVENTS:
+                    kind = "connection_back" if linked else "connection_lost"
+                    self._tell(kind, now_ns, server=server, worker=worker)
+
+    def _tell(self, kind: str, t_ns: int, **facts: Any) -> None:
+        event = {"t_ns": t_ns, "event": kind, **facts}
+        self.phase.events.append(event)
+        self.on_event(event)
+
+
+def blind_ns(tally: Tally) -> int:
+    """How long the detector had nothing to go by because the client was late."""
+    late = tally.buckets[:, :, BUCKET_FIELDS.index("client_late")].sum(axis=0)
+    decided = tally.evidence[:, :, EVIDENCE_FIELDS.index("decided")].sum(axis=0)
+    return int(np.count_nonzero((late > 0) & (decided == 0))) * BUCKET_NS

@@ -1,0 +1,39 @@
+"""Events of a run as lines for people, as they happen."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.config import NS_PER_S
+from harness.untrusted import clean_text
+
+
+def event_text(event: dict[str, Any], urls: Sequence[str]) -> str | None:
+    """One line, or None for an event that is only kept in events.jsonl."""
+    kind = event["event"]
+    at = f"+{event['t_ns'] / NS_PER_S:.3f} s"
+
+    def name(server: int) -> str:
+        return clean_text(urls[server], 60)
+
+    def evidence() -> str:
+        return f"{event['rule']}, {event['x']} of {event['n']} violated"
+
+    if kind == "switch":
+        return f"{at}  switch {name(event['source'])} -> {name(event['target'])}: {evidence()}"
+    if kind == "eject":
+        return f"{at}  {name(event['server'])} left out: {evidence()}"
+    if kind == "readmit":
+        return f"{at}  {name(event['server'])} used again"
+    if kind == "all_bad":
+        return f"{at}  {name(event['server'])} fails ({evidence()}), no other server to go to"
+    if kind == "flapping":
+        return f"{at}  {name(event['server'])} fails ({evidence()}), too many switches: staying"
+    if kind == "failing":
+        return f"{at}  {name(event['server'])} fails ({evidence()}); this policy stays"
+    if kind == "stopped":
+        return f"{at}  stopping, as all servers are bad"
+    if kind in ("worker_silent", "worker_back"):
+        return f"{at}  worker {event['worker']} is {kind.removeprefix('worker_')}"
+    if kind == "command":
+        return f"{at}  command: {clean_text(event['command'], 60)}"
+    return None

@@ -1,0 +1,212 @@
+"""One load: warm-up and run over ready workers, and what the run leaves in memory."""
+
+import contextlib
+import dataclasses
+import secrets
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from harness._tally import Tally
+from harness.config import NS_PER_S
+from harness.control import server_stats
+from harness.control.inputs import SLOT_PREFIX, WARMUP_PREFIX
+from harness.control.keep_warm import kept_warm
+from harness.control.preflight import Preflight
+from harness.control.server_stats import Snapshot
+from harness.detector.policy import Policy, make_policy
+from harness.errors import InterruptedRunError, NotStartedError
+from harness.host import host_facts
+from harness.load.commands import AtCommands
+from harness.load.controller import Controller, blind_ns
+from harness.load.coordinator import Coordinator, Phase
+from harness.load.event_text import event_text
+from harness.load.fleet import Fleet
+from harness.load.preparation import CONNECT_NS, Preparation
+from harness.load.signals import Interrupts
+from harness.plan import PlanSpec
+from harness.progress import Progress
+from harness.results.requests_file import RequestsFile
+from harness.results.rundata import RunData
+from harness.results.totals import totals
+
+WARMUP_DRAIN_NS = 2 * NS_PER_S
+STATS_BEFORE_S = 3.0
+STATS_AFTER_S = 0.5
+"""A hung server must not hold up the end of a run."""
+
+
+class Session:
+    """The load of one prepared run.
+
+    ``control`` makes what decides on switches; commands of ``--at`` run on ``cpus``.
+    """
+
+    def __init__(
+        self,
+        prepared: Preparation,
+        on_progress: Callable[[Progress], None],
+        on_note: Callable[[str], None],
+        control: Callable[..., Controller],
+        cpus: Collection[int],
+    ) -> None:
+        self.prepared = prepared
+        self.config = prepared.config
+        self.on_progress = on_progress
+        self.on_note = on_note
+        self.control = control
+        self.commands = AtCommands(self.config.at, cpus)
+
+    def run(
+        self, requests: RequestsFile | None, caught: Interrupts, argv: Sequence[str]
+    ) -> RunData:
+        """Warm up, then send the plan. Raises NotStartedError, InterruptedRunError."""
+        prepared = self.prepared
+        segment = prepared.segment()
+        setups = [prepared.setup(segment, worker) for worker in range(segment.workers)]
+        with contextlib.ExitStack() as stack:
+            stack.callback(segment.close)
+            fleet = stack.enter_context(Fleet(segment, prepared.checked.payload.message, setups))
+            _check_settled(prepared.checked, fleet)
+            coordinator = Coordinator(segment, fleet, prepared.servers)
+            caught.target = coordinator.interrupt
+            policy = make_policy(self.config.switching, prepared.servers, prepared.missing)
+            warmup = self._warm_up(coordinator, policy)
+            if caught.first is not None:
+                raise InterruptedRunError(caught.first)
+            stats_before = server_stats.take_all(self.config, STATS_BEFORE_S)
+            phase = self._phase(requests, policy, coordinator)
+            control = self.control(segment, fleet, phase, policy, self.config, self._tell)
+            phase.control = control
+            started = datetime.now(UTC)
+            with kept_warm(self.config, prepared.checked, lambda: segment.verdict()[1]) as warmed:
+                coordinator.run(phase)
+            phase.events.extend(self.commands.close())
+            return RunData(
+                config=self.config,
+                spec=prepared.spec,
+                plan=prepared.plan,
+                slots_until_cut=(
+                    prepared.plan.slots
+                    if phase.cut_ns is None
+                    else prepared.spec.slots_until(phase.cut_ns)
+                ),
+                cut_ns=phase.cut_ns,
+                tally=phase.tally,
+                inflight_cap=prepared.inflight_cap,
+                spin=prepared.cpus.spin,
+                workers=[
+                    worker.report(segment, prepared.servers, phase.tally)
+                    for worker in fleet.workers
+                ],
+                servers=[server.known() for server in prepared.checked.servers],
+                signature=dataclasses.asdict(prepared.checked.signature),
+                stats_before=list(stats_before),
+                stats_after=self._statistics_after(coordinator),
+                events=phase.events,
+                host={**host_facts(), "cpu_plan": prepared.cpus.reason},
+                started_utc=started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                origin_ns=phase.origin_ns,
+                run_id=secrets.token_hex(8),
+                argv=list(argv),
+                interrupted_by=caught.first,
+                in_flight_after_drain=sum(worker.entries_left for worker in fleet.workers),
+                warmup=warmup,
+                in_flight_samples=phase.samples,
+                path_floor_ns=prepared.checked.present[0].path_floor_ns,
+                switches=control.switches,
+                blind_ns=blind_ns(phase.tally),
+                kept_warm=warmed,
+            )
+
+    def _phase(
+        self, requests: RequestsFile | None, policy: Policy, coordinator: Coordinator
+    ) -> Phase:
+        """The run itself."""
+        prepared = self.prepared
+        return Phase(
+            prepared.spec,
+            SLOT_PREFIX,
+            Tally(
+                prepared.servers,
+                prepared.plan.slots,
+                self.config.duration_ns,
+                None if requests is None else requests.rows,
+            ),
+            self.config.drain_timeout_ns,
+            prepared.slo_ns,
+            in_use=policy.in_use,
+            commands=self._run_commands,
+            release=requests.release if requests else lambda: None,
+            progress=self._reporter("run", coordinator),
+        )
+
+    def _warm_up(self, coordinator: Coordinator, policy: Policy) -> dict[str, int]:
+        """Send a plan whose slots are counted apart, in no result."""
+        config = self.config
+        if config.warmup_ns == 0:
+            return {}
+        spec = PlanSpec(config.dist, config.rate, config.seed, config.warmup_ns)
+        phase = Phase(
+            spec,
+            WARMUP_PREFIX,
+            Tally(self.prepared.servers, spec.facts().slots, config.warmup_ns),
+            min(config.drain_timeout_ns, WARMUP_DRAIN_NS),
+            self.prepared.slo_ns,
+            in_use=policy.in_use,
+            progress=self._reporter("warm-up", coordinator),
+        )
+        coordinator.run(phase)
+        if any(worker.state != "finished" for worker in coordinator.fleet.workers):
+            raise NotStartedError("a worker died during the warm-up; nothing was measured")
+        found = totals(phase.tally)
+        return {"scheduled": found.scheduled, "sent": found.sent, "ok": found.ok}
+
+    def _statistics_after(self, coordinator: Coordinator) -> list[Snapshot | None]:
+        """A run that was given up ends at once, without asking anybody."""
+        if coordinator.gave_up:
+            return [None] * len(self.config.urls)
+        return list(server_stats.take_all(self.config, STATS_AFTER_S))
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        """What a person sees of an event as it happens."""
+        text = event_text(event, self.config.urls)
+        if text is not None:
+            self.on_note(text)
+
+    def _run_commands(self, now_ns: int) -> list[dict[str, Any]]:
+        events = self.commands.turn(now_ns)
+        for event in events:
+            self._tell(event)
+        return events
+
+    def _reporter(self, name: str, coordinator: Coordinator) -> Callable[[Phase, int], None]:
+        def report(phase: Phase, now_ns: int) -> None:
+            found, recent = totals(phase.tally), phase.tally.recent
+            self.on_progress(
+                Progress(
+                    name,
+                    now_ns,
+                    phase.spec.duration_ns,
+                    found.ok,
+                    found.decided,
+                    found.violations,
+                    coordinator.in_flight(),
+                    recent.percentile_ns(50),
+                    recent.percentile_ns(99),
+                )
+            )
+            recent.clear()
+
+        return report
+
+
+def _check_settled(checked: Preflight, fleet: Fleet) -> None:
+    """Raises NotStartedError for a server that was not missing before."""
+    for worker in fleet.workers:
+        for server, settled in zip(checked.servers, worker.ready["settled"], strict=True):
+            if not settled and server.missing is None:
+                raise NotStartedError(
+                    f"server {server.url} did not settle an HTTP/2 connection within"
+                    f" {CONNECT_NS // NS_PER_S} s; check that it is up and speaks gRPC"
+                )
