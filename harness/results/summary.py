@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pydantic_core
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 import harness
 from harness._histogram import Histogram
@@ -86,6 +86,13 @@ class Summary(Part):
     detector: DetectorPart | None = None
     workers: list[Worker]
     client: Client
+
+    @model_validator(mode="after")
+    def _outages_are_there(self) -> "Summary":
+        for switch in self.switches:
+            if switch.outage is not None and switch.outage >= len(self.outages):
+                raise ValueError(f"a switch names outage {switch.outage}, which is not there")
+        return self
 
     def to_json(self) -> bytes:
         """The file's content: strict JSON, no NaN."""

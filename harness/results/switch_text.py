@@ -1,6 +1,7 @@
 """Switches and outages in the closing text."""
 
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
@@ -18,7 +19,10 @@ GAP = "   "
 
 
 def switch_lines(summary: Summary) -> Iterator[str]:
-    """A block for each switch, and the longest outage where it belongs to none of them."""
+    """A block for each switch, and the longest outage where it belongs to none of them.
+
+    A silence in which nothing failed is the arrivals' doing, and not told.
+    """
     switches = summary.switches
     left_out = 0
     shown = switches
@@ -31,7 +35,7 @@ def switch_lines(summary: Summary) -> Iterator[str]:
         yield from _switch(summary, switch)
     longest = max(summary.outages, key=lambda one: one.duration_ns, default=None)
     told = [summary.outages[one.outage] for one in shown if one.outage is not None]
-    if longest is None or longest in told or summary.detector is None:
+    if longest is None or longest in told or not longest.failed or summary.detector is None:
         return
     least_ns = least_outage_ns(summary.plan.rate, summary.detector.stall_tolerance_ns)
     if longest.duration_ns >= least_ns:
@@ -141,12 +145,12 @@ def _phases(switch: Switch, names: dict[str, str]) -> Iterator[str]:
 
 
 def _packed(words: Sequence[str], first: str, following: str) -> Iterator[str]:
-    """The phrases, as many on a line as fit."""
-    line = first + words[0]
+    """The phrases, as many on a line as fit; one that is longer than a line is broken."""
+    lines = [first + words[0]]
     for phrase in words[1:]:
-        if len(line) + len(GAP) + len(phrase) <= WIDTH:
-            line += GAP + phrase
+        if len(lines[-1]) + len(GAP) + len(phrase) <= WIDTH:
+            lines[-1] += GAP + phrase
         else:
-            yield line
-            line = following + phrase
-    yield line
+            lines.append(following + phrase)
+    for line in lines:
+        yield from textwrap.wrap(line, WIDTH, subsequent_indent=following)

@@ -64,7 +64,7 @@ class Switch(Part):
     last_slot_before: int | None  # the highest handed under the epoch before; None: none, unknown
     first_slot_after: int | None  # the lowest handed under its own
     command_ns: int | None  # when the last command since the switch before was started
-    outage: int | None  # index of the outage it lies in or ended
+    outage: int | None = Field(ge=0)  # index of the outage it lies in or ended
     phases: Phases
 
 

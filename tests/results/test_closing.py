@@ -7,8 +7,9 @@ import pytest
 from harness.config import NS_PER_MS
 from harness.records import Outcome
 from harness.results.books import check_books
-from harness.results.closing import WIDTH, closing_text
+from harness.results.closing import closing_text
 from harness.results.findings import judge
+from harness.results.lines import WIDTH
 from harness.results.rundata import RunData
 from harness.results.summary import Summary, build_summary
 from tests.synthetic import synthetic_run

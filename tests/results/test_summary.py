@@ -10,13 +10,14 @@ from pydantic import SecretStr
 
 from harness._histogram import Histogram
 from harness.config import NS_PER_S, BenchConfig
+from harness.control.keep_warm import KeptWarm
 from harness.errors import UsageError
 from harness.records import Outcome
 from harness.results.books import check_books
 from harness.results.findings import judge
 from harness.results.rundata import RunData
-from harness.results.summary import Summary, Switch, build_summary, latencies, load_summary
-from tests.synthetic import synthetic_run
+from harness.results.summary import Summary, build_summary, latencies, load_summary
+from tests.synthetic import Failure, synthetic_run
 
 LATENCY_KEYS = {"mean", "p50", "p90", "p95", "p99", "p999", "max"}
 
@@ -89,7 +90,15 @@ def test_figures_of_a_run() -> None:
     stats = content["server_stats"]["gpu1:8001"]
     assert stats["executed"] == content["per_server"]["gpu1:8001"]["totals"]["ok"]
     assert stats["queue_mean_ns"] == 1_200_000
-    assert content["switches"] == content["outages"] == []
+    assert content["switches"] == []
+    (outage,) = content["outages"]
+    assert outage["t_end_ns"] > outage["t_start_ns"] >= 0
+    assert content["detector"] == {
+        "rule": "default",
+        "window_ns": 5 * NS_PER_S,
+        "stall_tolerance_ns": 250_000_000,
+        "blind_ns": 0,
+    }
     assert [worker["pid"] for worker in content["workers"]] == [1000, 1001]
     assert content["client"]["busy"] == pytest.approx(0.31)
     assert "warmup" not in content
@@ -192,12 +201,91 @@ def test_keys_of_a_later_version_are_ignored(tmp_path: Path) -> None:
     assert load_summary(tmp_path).totals.scheduled == content["totals"]["scheduled"]
 
 
-def test_switch_uses_the_words_of_the_schema() -> None:
-    switch = {
-        **{"from": "a:1", "to": "b:1", "rule": "hard-down", "t_onset_ns": 1, "t_detect_ns": 2},
-        **{"t_decide_ns": 3, "t_seen_ns": [4, None], "n": 5, "x": 5, "rate": 1.0},
-    }
-    assert Switch.model_validate(switch).model_dump(by_alias=True) == switch
+SWITCH_KEYS = {
+    *("from", "to", "rule", "t_onset_ns", "t_detect_ns", "t_decide_ns", "t_seen_ns", "n", "x"),
+    *("rate", "bound", "epoch", "in_flight", "last_slot_before", "first_slot_after"),
+    *("command_ns", "outage", "phases"),
+}
+
+
+def switched_run() -> RunData:
+    failure = Failure(NS_PER_S // 2, NS_PER_S * 8 // 10, 1)
+    return synthetic_run(
+        urls=("gpu1:8001", "gpu2:8001"), duration_ns=2 * NS_PER_S, failures=(failure,)
+    )
+
+
+def test_switch_and_outage_use_the_words_of_the_schema() -> None:
+    content = written(switched_run())
+    (switch,) = content["switches"]
+    assert set(switch) == SWITCH_KEYS
+    assert (switch["from"], switch["to"], switch["rate"]) == ("gpu1:8001", "gpu2:8001", 1.0)
+    assert list(switch["phases"]) == ["before", "during", "after"]
+    assert switch["outage"] == 0
+    assert set(content["outages"][0]) >= {"t_start_ns", "t_end_ns", "failed", "recovery_ns"}
+
+
+def test_secrets_in_a_servers_name_are_not_in_its_switches() -> None:
+    run = switched_run()
+    secret = SecretStr("hunter22")
+    run.config = run.config.model_copy(update={"headers": (("x-key", secret),)})
+    run.servers[1]["url"] = "hunter22:8001"
+    content = written(run)
+    assert "hunter22" not in json.dumps(content)
+    assert content["switches"][0]["to"] == "***:8001"
+
+
+def test_a_switch_that_names_no_outage_is_no_summary(tmp_path: Path) -> None:
+    content = written(switched_run())
+    (tmp_path / "summary.json").write_text(json.dumps(content))
+    assert len(load_summary(tmp_path).switches) == 1
+    for index in (1, -1):
+        content["switches"][0]["outage"] = index
+        (tmp_path / "summary.json").write_text(json.dumps(content))
+        with pytest.raises(UsageError, match="is no results summary"):
+            load_summary(tmp_path)
+
+
+def test_what_was_sent_to_keep_servers_warm() -> None:
+    run = switched_run()
+    assert written(run)["per_server"]["gpu1:8001"]["kept_warm"] == {"sent": 0, "ok": 0}
+    run.kept_warm = [KeptWarm(1, 1), KeptWarm(30, 29)]
+    found = written(run)["per_server"]
+    assert [server["kept_warm"] for server in found.values()] == [
+        {"sent": 1, "ok": 1},
+        {"sent": 30, "ok": 29},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("switching", "slo_ns", "window_ns"),
+    [
+        ({}, 50_000_000, 5 * NS_PER_S),
+        ({"stall_tolerance_ns": NS_PER_S}, 50_000_000, 20 * NS_PER_S),
+        ({"given_window_ns": 8 * NS_PER_S}, 50_000_000, 8 * NS_PER_S),
+        ({"rule": "plain", "stall_tolerance_ns": NS_PER_S}, 50_000_000, 5 * NS_PER_S),
+        ({"rule": "plain", "given_window_ns": 8 * NS_PER_S}, None, 8 * NS_PER_S),
+        ({"rule": "plain"}, None, 5 * NS_PER_S),
+        ({}, None, None),
+    ],
+)
+def test_the_detectors_window(
+    switching: dict[str, Any], slo_ns: int | None, window_ns: int | None
+) -> None:
+    run = synthetic_run(slo_ns=slo_ns, config={"switching": switching})
+    run.blind_ns = 7
+    found = summarize(run).detector
+    assert found is not None
+    assert (found.window_ns, found.blind_ns) == (window_ns, 7)
+    assert found.rule == switching.get("rule", "default")
+
+
+def test_a_file_from_before_there_was_a_detector(tmp_path: Path) -> None:
+    content = written(synthetic_run())
+    del content["detector"], content["per_server"]["gpu1:8001"]["kept_warm"]
+    content["outages"] = []
+    (tmp_path / "summary.json").write_text(json.dumps(content))
+    assert load_summary(tmp_path).detector is None
 
 
 @pytest.mark.parametrize(
