@@ -66,7 +66,8 @@ class Tally:
     def evidence(self) -> NDArray[np.int64]:
         """Decided slots, client-late ones left out, by [S + 1, bucket, EVIDENCE_FIELDS].
 
-        ``late_overdue`` counts client-late ones without an answer T after their own t_taken.
+        ``late_overdue`` counts client-late ones without an answer T after their own t_taken,
+        ``late_answered`` those with one by then.
         """
 
     @property

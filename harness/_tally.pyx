@@ -34,7 +34,8 @@ cdef enum:  # EVIDENCE_FIELDS
     EVIDENCE_VIOLATIONS = 1
     EVIDENCE_SLOW = 2
     EVIDENCE_LATE_OVERDUE = 3
-    EVIDENCE_FIELD_COUNT = 4
+    EVIDENCE_LATE_ANSWERED = 4
+    EVIDENCE_FIELD_COUNT = 5
 
 cdef enum:
     STATUS_COUNT = 18  # gRPC codes 0..16, and one for anything else
@@ -44,7 +45,7 @@ cdef enum:
 
 HISTOGRAMS = ("response", "service", "lateness", "send_delay")
 BUCKET_FIELDS = ("decided", "violations", "ok", "errors", "client_late")
-EVIDENCE_FIELDS = ("decided", "violations", "slow", "late_overdue")
+EVIDENCE_FIELDS = ("decided", "violations", "slow", "late_overdue", "late_answered")
 INSIDE_FIELDS = ("ok", "in_slo")
 ANSWER_FIELDS = ("t_first_ns", "t_last_ns")
 EPOCH_FIELDS = ("handed", "first_slot", "last_slot")
@@ -115,6 +116,8 @@ cdef class Tally:
             if record.flags & FLAG_CLIENT_LATE:
                 if record.flags & FLAG_OVERDUE:
                     self.evident[s, b, EVIDENCE_LATE_OVERDUE] += 1
+                elif record.outcome == OUTCOME_OK:
+                    self.evident[s, b, EVIDENCE_LATE_ANSWERED] += 1
             else:
                 self.evident[s, b, EVIDENCE_DECIDED] += 1
                 if record.decision != IN_TIME:

@@ -9,13 +9,15 @@ class Evidence:
 
     ``slow`` are the violations without any answer by t_sched + T; the others had a status.
     ``late_overdue`` are client-late slots without an answer T after their own t_taken: the client's
-    lateness does not explain them, so hard-down counts them.
+    lateness does not explain them, so hard-down counts them. ``late_answered`` are client-late
+    slots that were answered by then: the server lives.
     """
 
     decided: int = 0
     violations: int = 0
     slow: int = 0
     late_overdue: int = 0
+    late_answered: int = 0
 
     def __add__(self, other: "Evidence") -> "Evidence":
         return Evidence(
@@ -23,6 +25,7 @@ class Evidence:
             self.violations + other.violations,
             self.slow + other.slow,
             self.late_overdue + other.late_overdue,
+            self.late_answered + other.late_answered,
         )
 
     @property

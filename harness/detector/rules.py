@@ -114,7 +114,7 @@ class HardDown:
     Consecutive non-empty buckets without one in-time slot that hold at least
     ``least_in_a_row(limit)`` violations, from the first one's start to now >= S. Empty buckets do
     not break the row and lengthen its span. ``late_overdue`` slots are violations here, of cause
-    slow. ``slow`` violations in a server's first 2 s under load need a span of 1 s; those with a
+    slow, and a ``late_answered`` one ends the row as one in time does. ``slow`` violations in a server's first 2 s under load need a span of 1 s; those with a
     status do not. ``under_load_ns`` is the load the server has had before, from the warm-up say.
     """
 
@@ -136,7 +136,7 @@ class HardDown:
         violations = bucket.violations + bucket.late_overdue
         if self.under_load_ns or bucket.decided or violations:
             self.under_load_ns += BUCKET_NS
-        if bucket.in_time:
+        if bucket.in_time or bucket.late_answered:
             self.span_ns = self.violations = self.while_settling = 0
             return None
         if self.violations or violations:

@@ -63,6 +63,7 @@ class Recount:
         handed = outcome <= Outcome.LOST
         self._add_handed(rows["epoch"][handed], rows["slot"][handed])
         late = rows["flags"] & Flag.CLIENT_LATE != 0
+        overdue = rows["flags"] & Flag.OVERDUE != 0
         decided = decision != Decision.UNDECIDED
         _add_buckets(
             self.evidence,
@@ -73,7 +74,8 @@ class Recount:
                 "decided": decided & ~late,
                 "violations": (decision > Decision.IN_TIME) & ~late,
                 "slow": (decision == Decision.SLOW) & ~late,
-                "late_overdue": late & (rows["flags"] & Flag.OVERDUE != 0),
+                "late_overdue": late & overdue,
+                "late_answered": late & ok & ~overdue,
             },
         )
         _add_buckets(

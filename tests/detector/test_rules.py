@@ -26,10 +26,11 @@ buckets = st.lists(
 failing_buckets = st.lists(
     st.integers(0, 4).flatmap(
         lambda x: st.builds(
-            lambda in_time, slow, late: Evidence(in_time + x, x, slow, late),
+            lambda in_time, slow, late, heard: Evidence(in_time + x, x, slow, late, heard),
             st.sampled_from([0, 0, 0, 0, 0, 0, 0, 1]),
             st.integers(0, x),
             st.sampled_from([0, 0, 2]),
+            st.sampled_from([0, 0, 0, 0, 0, 0, 0, 1]),
         )
     ),
     max_size=120,
@@ -99,7 +100,7 @@ def down_by_definition(sequence, loaded_before):
     """Hard-down at the end of the sequence, read off the definition; L = 5 %."""
     row = []
     for index in range(len(sequence) - 1, -1, -1):
-        if sequence[index].in_time:
+        if sequence[index].in_time or sequence[index].late_answered:
             break
         if sequence[index].decided or sequence[index].late_overdue:
             row.insert(0, index)
@@ -152,6 +153,11 @@ def test_empty_buckets_neither_break_the_row_nor_stop_its_time():
     assert feed(HardDown(L), [CLEAN] * 100 + [DOWN] + [nothing] * 10) == 104
     assert feed(HardDown(L), [CLEAN] * 100 + [nothing] * 10 + [DOWN] * 10) == 114
     assert feed(HardDown(L), [CLEAN] * 100 + [DOWN, nothing, CLEAN, *[nothing] * 20]) is None
+
+
+def test_a_starved_client_with_an_answer_now_and_then_sees_no_dead_server():
+    starved = [Evidence(late_overdue=1, late_answered=1)] * 100
+    assert feed(HardDown(L, under_load_ns=2 * 10**9), starved) is None
 
 
 def test_late_overdue_slots_are_violations_for_hard_down_alone():
