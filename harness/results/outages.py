@@ -1,13 +1,13 @@
 """Outages: times without an answer within the SLO, what failed in them, when all was well again."""
 
 import math
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness._tally import BUCKET_FIELDS
 from harness.config import NS_PER_S, BenchConfig
+from harness.detector.detector import limit_of
 from harness.detector.rules import window_ns
 from harness.records import BUCKET_NS
 from harness.results.parts import Part
@@ -91,7 +91,7 @@ def evidence_window_ns(config: BenchConfig) -> int | None:
         return None
     if config.switching.given_window_ns is not None:
         return config.switching.given_window_ns
-    return window_ns(Fraction(str(config.slo.limit)), config.switching.stall_tolerance_ns)
+    return window_ns(limit_of(config.slo), config.switching.stall_tolerance_ns)
 
 
 def _failed_by(buckets: Counts) -> Failed:
@@ -116,7 +116,7 @@ class _Recovery:
         full = run.end_ns // BUCKET_NS
         if full < self.width:
             return
-        limit = Fraction(str(run.config.slo.limit))
+        limit = limit_of(run.config.slo)
         decided, violations = (
             self._sums(buckets[:full, BUCKET_FIELDS.index(name)])
             for name in ("decided", "violations")

@@ -57,11 +57,11 @@ def _all_bad(run: RunData) -> Iterator[Finding]:
     events, stopped = _events(run, "all_bad"), _events(run, "stopped")
     if not events and not stopped:
         return
-    text = "all bad: no server to switch to"
+    text = "all bad: no server was fit to take the load"
     if events:
         text = (
-            f"all bad: {_named(run, events[0])} failed at {_moment(events[0])}, and there was no"
-            f" other to switch to{_more(events)}"
+            f"all bad: {_named(run, events[0])} failed at {_moment(events[0])}, and no other server"
+            f" was fit to take its load{_more(events)}"
         )
     if stopped:
         text += f"; stopped at {_moment(stopped[0])} (--on-all-bad stop)"
@@ -87,16 +87,23 @@ def _ejected(run: RunData) -> Iterator[Finding]:
 
 
 def _all_out(run: RunData) -> Iterator[Finding]:
-    # When the last one is left out too, all are in use again.
-    every = list(range(len(run.servers)))
-    events = _events(run, "all_out") + [
-        event for event in _events(run, "eject") if event.get("in_use") == every
-    ]
+    if run.config.switching.policy == "failover":
+        return
+    out = {index for index, server in enumerate(run.servers) if server.get("missing")}
+    events = []
+    for event in run.events:
+        if event["event"] == "eject":
+            out.add(event["server"])
+        elif event["event"] == "readmit":
+            out.discard(event["server"])
+        elif event["event"] == "all_bad" and len(out | {event["server"]}) == len(run.servers):
+            out.add(event["server"])
+            events.append(event)
     if events:
-        first = min(events, key=lambda event: int(event["t_ns"]))
         yield Finding(
             code="all_out",
-            text=f"all servers were left out at {_moment(first)}, so all were used{_more(events)}",
+            text=f"all servers were left out at {_moment(events[0])}, so all were used"
+            f"{_more(events)}",
         )
 
 

@@ -244,23 +244,23 @@ def runs(draw: st.DrawFn) -> RunData:
     weight = st.integers(0, 5)
     onset_ns = draw(st.integers(0, 2 * S))
     failure = Failure(onset_ns, onset_ns + draw(st.integers(0, S)), 1)
+    slo_ns = draw(st.sampled_from([None, 9 * MS, 50 * MS]))
+    tolerance_ns = draw(st.sampled_from([50, 100, 250])) * MS
+    window = {}
+    if slo_ns is not None and draw(st.booleans()):
+        window = {"given_window_ns": draw(st.integers(tolerance_ns, S))}
     return synthetic_run(
         urls=("gpu1:8001", "gpu2:8001"),
         rate=draw(st.sampled_from([2.0, 20.0, 60.0, 100.0])),
         duration_ns=duration_ns,
         seed=draw(st.integers(0, 2**32)),
         draw=draw(st.integers(0, 2**32)),
-        slo_ns=draw(st.sampled_from([None, 9 * MS, 50 * MS])),
+        slo_ns=slo_ns,
         limit=draw(st.sampled_from([0.01, 0.05, 0.3])),
         cut_ns=draw(st.none() | st.integers(0, duration_ns)),
         mix={Outcome.OK: 5, Outcome.ERROR: draw(weight), Outcome.DROPPED: draw(weight)},
         failures=draw(st.sampled_from([(), (failure,)])),
-        config={
-            "switching": {
-                "stall_tolerance_ns": draw(st.sampled_from([50, 100, 250])) * MS,
-                "given_window_ns": draw(st.none() | st.integers(BUCKET_NS, S)),
-            }
-        },
+        config={"switching": {"stall_tolerance_ns": tolerance_ns, **window}},
     )
 
 

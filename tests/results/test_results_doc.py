@@ -1,15 +1,21 @@
 """docs/results.md says what the code does: layout, codes, columns and keys."""
 
 import re
+from dataclasses import fields
 from enum import IntEnum
 from pathlib import Path
 
 import pytest
 
+import harness
+from harness.load import switch as measured_switch
 from harness.records import RECORD, Decision, Flag, Outcome, Reason
 from harness.results import directory as results
-from harness.results import findings
+from harness.results import server_findings, switch_findings, validity
+from harness.results.outages import Failed, Outage
+from harness.results.parts import DetectorPart, KeptWarm, Part
 from harness.results.summary import Summary
+from harness.results.switches import Phase, Phases, Share, Switch
 from harness.results.totals import Totals, ViolationCauses
 from harness.results.windows_file import COLUMNS
 
@@ -62,8 +68,34 @@ def test_totals(model: type[Totals] | type[ViolationCauses]) -> None:
     assert all(f"`{name}`" in section("summary.json") for name in model.model_fields)
 
 
+@pytest.mark.parametrize(
+    "model", [Switch, Phases, Phase, Share, Outage, Failed, DetectorPart, KeptWarm]
+)
+def test_keys_of_parts(model: type[Part]) -> None:
+    keys = {field.alias or name for name, field in model.model_fields.items()}
+    named = re.findall(r"`(\w+)(?:\[\]|\{url\})?`", section("summary.json"))
+    assert keys <= set(named)
+
+
+def test_events() -> None:
+    """Every kind that the source names is documented, and no other."""
+    load = Path(harness.__file__).parent / "load"
+    source = "".join(path.read_text(encoding="utf-8") for path in load.glob("*.py"))
+    kinds = re.findall(r'"event": "(\w+)"|_tell\(\s*"(\w+)"|_event\("(\w+)"', source)
+    used = {kind for found in kinds for kind in found if kind}
+    rows = table("events.jsonl", "event")
+    documented = {row[0].strip("`") for row in rows}
+    assert used <= documented
+    assert all(f'"{kind}"' in source for kind in documented - {"worker_died", "worker_hung"})
+    assert all(row[1] for row in rows)
+    measured = {one.name for one in fields(measured_switch.Switch)}
+    (switch,) = (row[2] for row in rows if row[0] == "`switch`")
+    assert set(re.findall(r"`(\w+)(?:\[\])?`", switch)) == measured | {"from", "to"}
+
+
 def test_reasons_and_findings() -> None:
-    source = Path(findings.__file__).read_text(encoding="utf-8")
+    modules = (validity, server_findings, switch_findings)
+    source = "".join(Path(one.__file__).read_text(encoding="utf-8") for one in modules)
     used = set(re.findall(r'code="(\w+)"', source))
     rows = table("Validity", "code") + table("Validity", "finding")
     assert {row[0].strip("`") for row in rows} == used

@@ -263,9 +263,8 @@ def test_what_was_sent_to_keep_servers_warm() -> None:
         ({}, 50_000_000, 5 * NS_PER_S),
         ({"stall_tolerance_ns": NS_PER_S}, 50_000_000, 20 * NS_PER_S),
         ({"given_window_ns": 8 * NS_PER_S}, 50_000_000, 8 * NS_PER_S),
-        ({"rule": "plain", "stall_tolerance_ns": NS_PER_S}, 50_000_000, 5 * NS_PER_S),
-        ({"rule": "plain", "given_window_ns": 8 * NS_PER_S}, None, 8 * NS_PER_S),
-        ({"rule": "plain"}, None, 5 * NS_PER_S),
+        ({"rule": "plain"}, 50_000_000, 5 * NS_PER_S),
+        ({"rule": "plain", "given_window_ns": 8 * NS_PER_S}, 50_000_000, 8 * NS_PER_S),
         ({}, None, None),
     ],
 )

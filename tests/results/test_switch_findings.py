@@ -59,8 +59,8 @@ def test_switched(failures: tuple[Failure, ...], text: str) -> None:
             [
                 (
                     "all_bad",
-                    "all bad: gpu1:8001 failed at 3.500 s, and there was no other to switch to,"
-                    " 2 times in all",
+                    "all bad: gpu1:8001 failed at 3.500 s, and no other server was fit to take"
+                    " its load, 2 times in all",
                 )
             ],
         ),
@@ -69,8 +69,8 @@ def test_switched(failures: tuple[Failure, ...], text: str) -> None:
             [
                 (
                     "all_bad",
-                    "all bad: gpu1:8001 failed at 3.500 s, and there was no other to switch to;"
-                    " stopped at 3.600 s (--on-all-bad stop)",
+                    "all bad: gpu1:8001 failed at 3.500 s, and no other server was fit to take"
+                    " its load; stopped at 3.600 s (--on-all-bad stop)",
                 )
             ],
         ),
@@ -79,7 +79,8 @@ def test_switched(failures: tuple[Failure, ...], text: str) -> None:
             [
                 (
                     "all_bad",
-                    "all bad: no server to switch to; stopped at 3.600 s (--on-all-bad stop)",
+                    "all bad: no server was fit to take the load; stopped at 3.600 s"
+                    " (--on-all-bad stop)",
                 )
             ],
         ),
@@ -106,21 +107,6 @@ def test_switched(failures: tuple[Failure, ...], text: str) -> None:
             [event("eject", 2, server=1, in_use=[0], **RATE), event("readmit", 32, server=1)],
             [("ejected", "gpu2:8001 was left out at 2.000 s (rate, 31 of 498 violated)")],
         ),
-        (
-            [
-                event("eject", 2, server=1, in_use=[0], **RATE),
-                event("eject", 4, server=0, in_use=[0, 1], **RATE),
-            ],
-            [
-                ("ejected", "gpu1:8001 was left out at 4.000 s (rate, 31 of 498 violated)"),
-                ("ejected", "gpu2:8001 was left out at 2.000 s (rate, 31 of 498 violated)"),
-                ("all_out", "all servers were left out at 4.000 s, so all were used"),
-            ],
-        ),
-        (
-            [event("all_out", 7)],
-            [("all_out", "all servers were left out at 7.000 s, so all were used")],
-        ),
         ([event("connection_lost", 7, server=1, worker=0)], []),
     ],
 )
@@ -128,6 +114,38 @@ def test_events(events: list[dict[str, Any]], expected: list[tuple[str, str]]) -
     run = synthetic_run(urls=URLS)
     run.events += events
     assert found(run) == expected
+
+
+@pytest.mark.parametrize(
+    ("events", "missing", "moments"),
+    [
+        ([("eject", 2, 1), ("all_bad", 4, 0)], [], "4.000 s, so all were used"),
+        ([("eject", 2, 1), ("readmit", 3, 1), ("all_bad", 4, 0)], [], None),
+        ([("all_bad", 4, 0)], [], None),  # the other was not connected
+        ([("all_bad", 4, 0)], [1], "4.000 s, so all were used"),
+        (
+            [("eject", 2, 1), ("all_bad", 4, 0), ("readmit", 9, 0), ("all_bad", 11, 0)],
+            [],
+            "4.000 s, so all were used, 2 times in all",
+        ),
+    ],
+)
+def test_all_left_out(
+    events: list[tuple[str, int, int]], missing: list[int], moments: str | None
+) -> None:
+    switching = {"policy": "round-robin", "eject": True}
+    run = synthetic_run(urls=URLS, config={"switching": switching})
+    for server in missing:
+        run.servers[server]["missing"] = "not ready"
+    run.events += [event(kind, t_s, server=server, **RATE) for kind, t_s, server in events]
+    texts = [text for code, text in found(run) if code == "all_out"]
+    assert texts == ([] if moments is None else [f"all servers were left out at {moments}"])
+
+
+def test_under_failover_all_bad_is_never_all_left_out() -> None:
+    run = synthetic_run(urls=("gpu1:8001",))
+    run.events.append(event("all_bad", 4, server=0, **RATE))
+    assert [code for code, _ in found(run)] == ["all_bad"]
 
 
 def test_a_server_missing_at_the_start() -> None:
