@@ -20,6 +20,7 @@ class Progress:
     in_flight: int
     p50_ns: int | None
     p99_ns: int | None
+    in_use: tuple[int, ...] = ()  # servers the load goes to, where there is more than one
 
 
 class ProgressLine:
@@ -68,8 +69,10 @@ def progress_text(progress: Progress) -> str:
     if progress.p50_ns is not None and progress.p99_ns is not None:
         latency = f"p50 {progress.p50_ns / 1e6:.4g} p99 {progress.p99_ns / 1e6:.4g} ms"
     done_s = min(progress.t_ns, progress.duration_ns) / NS_PER_S
+    at = "".join(server_letter(one) for one in progress.in_use[:MAX_LETTERS])
     return (
         f"{progress.phase} {done_s:.0f}/{progress.duration_ns / NS_PER_S:g} s"
+        f"{at and '  ' + at}"
         f"  ok {progress.ok}  {latency}"
         f"  violated {share:.2f} %  in flight {progress.in_flight}"
     )

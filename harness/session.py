@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from harness._tally import Tally
+from harness._tally import BUCKET_FIELDS, Tally
 from harness.config import NS_PER_S
 from harness.control import server_stats
 from harness.control.inputs import SLOT_PREFIX, WARMUP_PREFIX
@@ -183,17 +183,20 @@ class Session:
     def _reporter(self, name: str, coordinator: Coordinator) -> Callable[[Phase, int], None]:
         def report(phase: Phase, now_ns: int) -> None:
             found, recent = totals(phase.tally), phase.tally.recent
+            # By bucket, since an overdue slot is judged long before it ends.
+            judged = phase.tally.buckets.sum(axis=(0, 1))
             self.on_progress(
                 Progress(
                     name,
                     now_ns,
                     phase.spec.duration_ns,
                     found.ok,
-                    found.decided,
-                    found.violations,
+                    int(judged[BUCKET_FIELDS.index("decided")]),
+                    int(judged[BUCKET_FIELDS.index("violations")]),
                     coordinator.in_flight(),
                     recent.percentile_ns(50),
                     recent.percentile_ns(99),
+                    coordinator.segment.verdict()[1] if self.prepared.servers > 1 else (),
                 )
             )
             recent.clear()
