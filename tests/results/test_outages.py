@@ -183,9 +183,11 @@ def test_recovery(bad_ms: Any, duration_s: int, recovery_ms: int | None) -> None
 
 
 def test_a_window_without_a_decided_slot_is_no_recovery() -> None:
-    run = run_of([*ok(*range(0, 1000, 10)), (9990, Outcome.OK, 0)], duration_ns=10 * S)
-    run.cut_ns = 9950 * MS
-    assert [one.recovery_ns for one in find_outages(run)] == [None]
+    slots = [*ok(*range(0, 1000, 10)), (2999, Outcome.OK, 2), *ok(9000)]
+    first = find_outages(run_of(slots, rate=100.0, duration_ns=10 * S))[0]
+    assert (first.t_start_ns, first.t_end_ns) == (990 * MS, 3001 * MS)
+    # From 3.05 to 8.05 s nothing was due; the first window that holds a slot ends at 9.05 s.
+    assert first.recovery_ns == (9050 - 990) * MS
 
 
 @pytest.mark.parametrize(
