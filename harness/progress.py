@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from harness.config import NS_PER_S
+from harness.units import server_letter
+
+MOST_LETTERS = 4
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def progress_text(progress: Progress) -> str:
     if progress.p50_ns is not None and progress.p99_ns is not None:
         latency = f"p50 {progress.p50_ns / 1e6:.4g} p99 {progress.p99_ns / 1e6:.4g} ms"
     done_s = min(progress.t_ns, progress.duration_ns) / NS_PER_S
-    at = "".join(server_letter(one) for one in progress.in_use[:MAX_LETTERS])
+    at = "".join(server_letter(one) for one in progress.in_use[:MOST_LETTERS])
     return (
         f"{progress.phase} {done_s:.0f}/{progress.duration_ns / NS_PER_S:g} s"
         f"{at and '  ' + at}"

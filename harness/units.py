@@ -1,6 +1,7 @@
 """Quantities as people write them, and back: durations, shares, shapes, CPU lists, latencies."""
 
 import re
+import string
 from decimal import Decimal
 
 from harness.errors import UsageError
@@ -161,3 +162,8 @@ def format_bytes(size_bytes: int) -> str:
             return f"{size:.3g} {unit}" if size < 1000 else f"{size:.0f} {unit}"
         size /= 1024
     return f"{size:.3g} TiB" if size < 1000 else f"{size:.0f} TiB"
+
+
+def server_letter(index: int) -> str:
+    """The short name of a server by its place in ``-u`` order; past Z a number."""
+    return string.ascii_uppercase[index] if index < 26 else str(index)

@@ -47,6 +47,8 @@ def test_text():
         ({"t_ns": 61 * S}, "run 60/60 s"),
         ({"t_ns": 0, "duration_ns": S // 2}, "run 0/0.5 s"),
         ({"phase": "warm-up"}, "warm-up 12/60 s"),
+        ({"in_use": (1,)}, "run 12/60 s  B  ok"),
+        ({"in_use": tuple(range(9))}, "run 12/60 s  ABCD  ok"),
         ({"p50_ns": 1_500}, "p50 0.0015 p99"),
     ],
 )

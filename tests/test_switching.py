@@ -17,7 +17,7 @@ from benchmarks.switching import Found, embedded
 from benchmarks.verdict import one_run
 from harness import Bench, BenchConfig, Slo
 from harness.bench import Result
-from harness.config import AtCommand, Switching
+from harness.config import AtCommand
 from harness.embedded.journal import read_journal
 from harness.embedded.server import EmbeddedServer, ServeConfig
 from harness.records import Outcome

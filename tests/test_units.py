@@ -13,6 +13,7 @@ from harness.units import (
     parse_duration_ns,
     parse_shape,
     parse_share,
+    server_letter,
 )
 
 
@@ -185,3 +186,8 @@ def test_counts(count, text):
 )  # fmt: skip
 def test_sizes(size, text):
     assert format_bytes(size) == text
+
+
+@pytest.mark.parametrize(("index", "name"), [(0, "A"), (25, "Z"), (26, "26")])
+def test_servers_are_letters(index: int, name: str) -> None:
+    assert server_letter(index) == name

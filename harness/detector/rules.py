@@ -114,8 +114,9 @@ class HardDown:
     Consecutive non-empty buckets without one in-time slot that hold at least
     ``least_in_a_row(limit)`` violations, from the first one's start to now >= S. Empty buckets do
     not break the row and lengthen its span. ``late_overdue`` slots are violations here, of cause
-    slow, and a ``late_answered`` one ends the row as one in time does. ``slow`` violations in a server's first 2 s under load need a span of 1 s; those with a
-    status do not. ``under_load_ns`` is the load the server has had before, from the warm-up say.
+    slow; a ``late_answered`` one ends the row, as one in time does. ``slow`` violations in a
+    server's first 2 s under load need a span of 1 s; those with a status do not.
+    ``under_load_ns`` is the load the server has had before, from the warm-up say.
     """
 
     def __init__(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.config import NS_PER_S
+from harness.units import server_letter
 from harness.untrusted import clean_text
 
 
@@ -13,7 +14,7 @@ def event_text(event: dict[str, Any], urls: Sequence[str]) -> str | None:
     at = f"+{event['t_ns'] / NS_PER_S:.3f} s"
 
     def name(server: int) -> str:
-        return clean_text(urls[server], 60)
+        return f"{server_letter(server)} {clean_text(urls[server], 60)}"
 
     def evidence() -> str:
         return f"{event['rule']}, {event['x']} of {event['n']} violated"

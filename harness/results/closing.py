@@ -4,11 +4,11 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from harness.config import NS_PER_MS, NS_PER_S
-from harness.results.lines import WIDTH, labelled, letter, share_text, wrapped
+from harness.results.lines import WIDTH, labelled, share_text, wrapped
 from harness.results.parts import Latencies
 from harness.results.summary import Summary
 from harness.results.switch_text import switch_lines
-from harness.units import format_latency_ms
+from harness.units import format_latency_ms, server_letter
 from harness.untrusted import clean_text
 
 CLIENT_CHARS = 8  # lets its usual line fit
@@ -140,7 +140,7 @@ def _latency_row(label: str, latencies: Latencies, missing: str) -> str:
 
 def _servers(summary: Summary) -> Iterator[str]:
     names = {
-        url: f"{letter(index)} {clean_text(url, MAX_URL_CHARS)}"
+        url: f"{server_letter(index)} {clean_text(url, MAX_URL_CHARS)}"
         for index, url in enumerate(summary.per_server)
     }
     used = [url for url, server in summary.per_server.items() if server.totals.scheduled]

@@ -1,6 +1,5 @@
 """Lines of the closing text: plain, at most 80 columns, a label and what is said under it."""
 
-import string
 import textwrap
 
 WIDTH = 80
@@ -21,11 +20,6 @@ def wrapped(label: str, text: str, indent: int = LABEL_CHARS) -> list[str]:
         subsequent_indent=" " * indent,
         break_on_hyphens=False,
     )
-
-
-def letter(index: int) -> str:
-    """Of a server in ``-u`` order; past Z a number."""
-    return string.ascii_uppercase[index] if index < 26 else str(index)
 
 
 def share_text(share: float) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from harness.config import NS_PER_S
-from harness.results.lines import LABEL_CHARS, WIDTH, letter, share_text, wrapped
+from harness.results.lines import LABEL_CHARS, WIDTH, share_text, wrapped
 from harness.results.outages import Outage, least_outage_ns
 from harness.results.summary import Summary
 from harness.results.switches import Phase, Switch, last_seen_ns
+from harness.units import server_letter
 from harness.untrusted import clean_text
 
 MAX_SHOWN = 5
@@ -45,7 +46,7 @@ def switch_lines(summary: Summary) -> Iterator[str]:
 
 
 def _switch(summary: Summary, switch: Switch) -> Iterator[str]:
-    names = {url: letter(index) for index, url in enumerate(summary.per_server)}
+    names = {url: server_letter(index) for index, url in enumerate(summary.per_server)}
     source, target = (names.get(url, clean_text(url, 20)) for url in (switch.from_, switch.to))
     head = f"switch {source} -> {target}{INDENT}"
     rule, figures = _rule(summary, switch)

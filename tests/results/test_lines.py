@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.results.lines import WIDTH, labelled, letter, share_text, wrapped
+from harness.results.lines import WIDTH, labelled, share_text, wrapped
 
 
 def test_a_label_and_its_text() -> None:
@@ -15,11 +15,6 @@ def test_long_text_is_indented_under_its_label() -> None:
     assert max(map(len, found)) <= WIDTH
     assert all(line.startswith(" " * 11 + "some-thing") for line in found[1:])
     assert " ".join(" ".join(found).split()) == "finding " + " ".join(["some-thing"] * 40)
-
-
-@pytest.mark.parametrize(("index", "name"), [(0, "A"), (25, "Z"), (26, "26")])
-def test_servers_are_letters(index: int, name: str) -> None:
-    assert letter(index) == name
 
 
 @pytest.mark.parametrize(("share", "text"), [(0.0, "0.00 %"), (0.0123, "1.23 %"), (1, "100.00 %")])
