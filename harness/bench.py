@@ -1,7 +1,6 @@
 """One run from configuration to results: what ``harness bench`` does, as a library."""
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from harness.control.preflight import preflight
 from harness.embedded.model import ModelSpec
 from harness.embedded.server import EmbeddedServer, ServeConfig
 from harness.errors import ResultsError, UsageError
-from harness.host import allowed_cpus, cpu_quota
+from harness.host import allowed_cpus, cpu_quota, on_cpus
 from harness.load.controller import Controller
 from harness.load.cpus import plan_cpus
 from harness.load.preparation import Preparation
@@ -99,7 +98,8 @@ class Bench:
                 f" {format_duration_ns(config.duration_ns)}; give a higher rate or duration"
             )
         with contextlib.ExitStack() as stack:
-            stack.enter_context(_pinned(cpus.coordinator_cpus))
+            # The coordinator and what it starts stay off the workers' CPUs.
+            stack.enter_context(on_cpus(cpus.coordinator_cpus))
             if not config.urls:
                 self.on_note(f"no -u given: starting {EMBEDDED_SERVERS} embedded servers")
             config = stack.enter_context(_with_servers(config))
@@ -124,17 +124,6 @@ class Bench:
             error.exit_code = exit_code(run, verdict, config, results_failed=True)
             raise
         return Result(summary, verdict, directory.path, code)
-
-
-@contextlib.contextmanager
-def _pinned(cpus: Sequence[int]) -> Iterator[None]:
-    """Keep the coordinator, and what it starts, off the workers' CPUs."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cpus)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,8 @@
 import ctypes
 import os
 import platform
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -197,3 +199,15 @@ def _cpu_list(text: str | None) -> list[int] | None:
         return list(parse_cpus(text))
     except UsageError:
         return None
+
+
+@contextmanager
+def on_cpus(cpus: Collection[int] | None) -> Iterator[None]:
+    """The calling thread, and what it starts, run on these CPUs meanwhile; None: where they are."""
+    before = os.sched_getaffinity(0)
+    if cpus is not None:
+        os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

@@ -117,3 +117,14 @@ def test_cgroup_v1(make):
 def test_cgroup_v1_unlimited(make):
     root = make(V1 | {"sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n"})
     assert host.memory_limit_bytes(root) is None
+
+
+def test_the_thread_comes_back_to_its_cpus():
+    before = os.sched_getaffinity(0)
+    one = min(before)
+    with pytest.raises(KeyError), host.on_cpus([one]):
+        assert os.sched_getaffinity(0) == {one}
+        raise KeyError
+    assert os.sched_getaffinity(0) == before
+    with host.on_cpus(None):
+        assert os.sched_getaffinity(0) == before

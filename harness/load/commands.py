@@ -1,13 +1,12 @@
 """Commands that are started at a time of the plan (``--at``), to break something on purpose."""
 
-import os
 import subprocess
 import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from harness.config import AtCommand
+from harness.host import on_cpus
 
 SHELL = "/bin/sh"
 
@@ -50,7 +49,7 @@ class AtCommands:
     def _start(self, one: AtCommand) -> list[dict[str, Any]]:
         started = self._event("command", one) | {"at_ns": one.at_ns}
         try:
-            with _on_cpus(self._cpus):
+            with on_cpus(self._cpus):
                 process = subprocess.Popen(
                     [SHELL, "-c", one.command],
                     stdin=subprocess.DEVNULL,
@@ -79,17 +78,3 @@ class AtCommands:
         assert self._origin_ns is not None
         t_ns = time.monotonic_ns() - self._origin_ns
         return {"t_ns": t_ns, "event": name, "command": one.command}
-
-
-@contextmanager
-def _on_cpus(cpus: Collection[int] | None) -> Iterator[None]:
-    """What the calling thread starts inherits these CPUs; the thread itself stays where it was."""
-    if cpus is None:
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cpus)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
