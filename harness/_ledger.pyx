@@ -41,8 +41,11 @@ cdef inline bint client_late(LedgerState *self, int64_t t_sched_ns,
 
 
 cdef int ledger_stood_still(LedgerState *self, int64_t now_ns) noexcept nogil:
-    """Whatever is undecided now may have been answered while nobody read it."""
-    cdef int32_t e = self.undecided
+    """Whatever is undecided now may have been answered while nobody read it.
+
+    Without an SLO nothing is judged by time, and an answer that is read late harms no slot.
+    """
+    cdef int32_t e = self.undecided if self.slo_ns <= self.patience_ns else NONE
     while e != NONE:
         self.entries[e].flags |= FLAG_CLIENT_LATE
         e = self.entries[e].next

@@ -21,6 +21,7 @@ NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 DAY_NS = 86_400 * NS_PER_S
 EMBEDDED_SERVERS = 2
+MAX_SERVERS = 32  # the places in the shared memory of workers
 """Started for a run that names no server."""
 BALANCING = ("round-robin", "least-outstanding", "weighted")
 """The policies that spread the load over the servers."""
@@ -152,6 +153,8 @@ class BenchConfig(BaseModel):
     @model_validator(mode="after")
     def _switching_fits(self) -> "BenchConfig":
         switching, servers = self.switching, len(self.urls) or EMBEDDED_SERVERS
+        if servers > MAX_SERVERS:
+            raise ValueError(f"-u: {servers} servers are too many; give at most {MAX_SERVERS}")
         if switching.weights and len(switching.weights) != servers:
             weights = ",".join(map(str, switching.weights))
             raise ValueError(

@@ -26,6 +26,7 @@ from harness.load.preparation import CONNECT_NS, Preparation
 from harness.load.signals import Interrupts
 from harness.plan import PlanSpec
 from harness.progress import Progress
+from harness.results.redaction import Redactor
 from harness.results.requests_file import RequestsFile
 from harness.results.rundata import RunData
 from harness.results.totals import totals
@@ -56,6 +57,7 @@ class Session:
         self.on_note = on_note
         self.control = control
         self.commands = AtCommands(self.config.at, cpus)
+        self.redactor = Redactor(self.config)
 
     def run(
         self, requests: RequestsFile | None, caught: Interrupts, argv: Sequence[str]
@@ -81,7 +83,7 @@ class Session:
             started = datetime.now(UTC)
             with kept_warm(self.config, prepared.checked, lambda: segment.verdict()[1]) as warmed:
                 coordinator.run(phase)
-            phase.events.extend(self.commands.close())
+            phase.events.extend(self._told(self.commands.close()))
             return RunData(
                 config=self.config,
                 spec=prepared.spec,
@@ -170,12 +172,14 @@ class Session:
 
     def _tell(self, event: dict[str, Any]) -> None:
         """What a person sees of an event as it happens."""
-        text = event_text(event, self.config.urls)
+        text = event_text(self.redactor.clean(event), self.config.urls)
         if text is not None:
             self.on_note(text)
 
     def _run_commands(self, now_ns: int) -> list[dict[str, Any]]:
-        events = self.commands.turn(now_ns)
+        return self._told(self.commands.turn(now_ns))
+
+    def _told(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for event in events:
             self._tell(event)
         return events

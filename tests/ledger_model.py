@@ -86,7 +86,7 @@ class LedgerModel:
         if stood_still:
             self.gap_end_ns = now_ns
             for one in self.live:
-                if not one.passed:
+                if not one.passed and self.slo_ns is not None:
                     one.flags |= Flag.CLIENT_LATE
         self.expected_ns = now_ns
         return stood_still

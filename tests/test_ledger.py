@@ -302,6 +302,18 @@ def test_the_limit_itself_is_in_time():
     assert found["flags"].tolist() == [0, Flag.COMPLETED_AFTER_DECISION]
 
 
+@pytest.mark.parametrize(("slo_ns", "flag"), [(None, 0), (10**9, Flag.CLIENT_LATE)])
+def test_a_loop_gap_marks_what_is_in_flight_only_where_an_slo_judges_it(slo_ns, flag):
+    segment = Segment(1, 8, 4)
+    ledger = Ledger(segment, 0, servers=1, slo_ns=slo_ns, timeout_ns=10**10, lag_ns=100 * MS, cap=2)
+    entry = ledger.take(0, 0, 0)
+    ledger.hand(entry, 0, 0)
+    ledger.expect(10 * MS)
+    assert ledger.alive(300 * MS)
+    ledger.finish(entry, Outcome.OK, Reason.NONE, 0, 301 * MS)
+    assert SegmentView(segment).pushed(0, 0)["flags"].tolist() == [flag]
+
+
 def test_beginning_again_forgets_the_phase_before():
     segment = Segment(1, 8, 4)
     ledger = ledger_of(segment)

@@ -9,6 +9,7 @@ import pytest
 
 from harness._ledger import Ledger
 from harness._shm import ENTRY_BYTES, MAX_SERVER_COUNT, NO_CUT_NS, RECORD_BYTES, Segment
+from harness.config import MAX_SERVERS
 from tests.core_fixture import SegmentView
 
 OTHER_PROCESS = """
@@ -183,3 +184,7 @@ def test_two_processes_see_the_same_words(segment):
     view = SegmentView(segment)
     mine = slice(128, 128 + view.worker_bytes)
     assert os.pread(segment.fd, segment.size_bytes, 0)[mine] == before[mine]
+
+
+def test_the_most_servers_of_a_run_have_places():
+    assert MAX_SERVERS == MAX_SERVER_COUNT

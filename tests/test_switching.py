@@ -21,7 +21,7 @@ from harness.config import AtCommand
 from harness.embedded.journal import read_journal
 from harness.embedded.server import EmbeddedServer, ServeConfig
 from harness.records import Outcome
-from tests.runs import balanced
+from tests.runs import balanced, bench
 
 REPEATS = int(os.environ.get("HARNESS_REPEATS", "1"))
 S = 1_000_000_000
@@ -318,3 +318,12 @@ def test_delays_are_given_from_a_command_too(load: Load) -> None:
     assert "command (--at)" in result.text
     kinds = [one["event"] for one in load.events]
     assert kinds.index("command") < kinds.index("switch")
+
+
+def test_header_values_in_commands_never_reach_the_terminal(tmp_path: Path) -> None:
+    arguments = ["--rate", "50", "--duration", "500ms", "--warmup", "0s", "-H", "key: s3cr3t"]
+    run = bench(tmp_path / "out", *arguments, "--at", "0s: false s3cr3t", "--allow-invalid")
+    assert run.process.returncode == 0, run.stderr
+    assert "command: false ***" in run.stderr
+    assert "command failed, exit code 1: false ***" in run.stderr
+    assert "s3cr3t" not in run.stdout + run.stderr

@@ -158,7 +158,7 @@ def bench(
             "duration_ns": read("--duration", parse_duration_ns, duration),
             "seed": seed,
             "warmup_ns": read("--warmup", parse_duration_ns, warmup),
-            "slo": None if slo is None else parse_slo(slo, limit),
+            "slo": read("--slo", lambda text: parse_slo(text, limit), slo),
             "request_timeout_ns": read("--timeout", parse_duration_ns, timeout),
             "request_drain_timeout_ns": read("--drain-timeout", parse_duration_ns, drain_timeout),
             "on_timeout": on_timeout,

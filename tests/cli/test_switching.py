@@ -15,7 +15,10 @@ main()
 
 TWO = "-m m -u a:1 -u b:1 --slo 50ms"
 MISTAKES = [
-    ("--slo 0ms", "SLO '0ms' is zero"),
+    ("--slo 0ms", "--slo: SLO '0ms' is zero"),
+    ("-m m " + " ".join(f"-u a:{n + 1}" for n in range(33)), "-u: 33 servers are too many"),
+    ("--slo 50", "--slo: duration '50' has no unit"),
+    ("--slo -5ms", "--slo: not a duration: '-5ms'"),
     ("--slo 50ms --violation-limit 0%", "--violation-limit 0 is not within 0..1"),
     ("--slo 50ms --violation-limit 100%", "--violation-limit 1 is not within 0..1"),
     ("--slo 50ms --violation-limit 5", "--violation-limit: share '5' is not below 1"),
