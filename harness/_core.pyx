@@ -291,6 +291,7 @@ cdef class Engine:
                 next_ns = plan.next_share_ns(self.worker, self.workers)
                 burst += 1
                 now_ns = clock_ns() - self.origin_ns
+                ledger_alive(books, now_ns)
                 cut_ns = load_acquire_i64(&self.run_page.cut_ns)
                 if next_ns > cut_ns:
                     next_ns = -1
@@ -298,6 +299,8 @@ cdef class Engine:
             books.next_sched_ns = next_ns if next_ns >= 0 else INT64_MAX
             self.hand_waiting(now_ns)
             self.flush(now_ns)
+            if books.stood_still:  # while it took slots
+                now_ns = self.catch_up()
             ledger_tick(books, now_ns)
             while True:
                 e = ledger_expire_next(books, now_ns)

@@ -6,7 +6,9 @@ import time
 import numpy as np
 import pytest
 
-from harness.plan import PlanSpec
+from harness._shm import Segment
+from harness._tally import EVIDENCE_FIELDS, Tally
+from harness.plan import Plan, PlanSpec
 from harness.records import ABSENT_NS, Decision, Flag, Outcome, Reason
 from tests.engine_fixture import (
     BACKPRESSURE,
@@ -268,3 +270,25 @@ def test_threads_are_let_run_meanwhile():
         stop.set()
         thread.join()
     assert len(turns) >= 5
+
+
+def test_a_worker_that_stands_still_between_two_slots_blames_nobody(monkeypatch):
+    """It walks past a million slots of others there, which takes longer than T."""
+    others, slo_ns, duration_ns = 2_000_000, 10 * MS, 200 * MS
+    monkeypatch.setattr(
+        "tests.engine_fixture.Segment", lambda workers, ring, table: Segment(1, ring, table)
+    )
+    with (
+        Peer(answer_after(0.001)) as peer,
+        Load(peer.address, slo_ns=slo_ns, lag_ns=slo_ns, workers=others) as load,
+    ):
+        assert load.connect()
+        load.segment.reset()
+        plan = Plan("constant", 40e6, 1, duration_ns)
+        origin_ns = time.monotonic_ns() + 5 * MS
+        assert load.engine.run(plan, "s", origin_ns, S) == "done"
+        tally = Tally(1, others * 10, duration_ns)
+        tally.drain(load.segment, 0)
+    found = dict(zip(EVIDENCE_FIELDS, tally.evidence.sum(axis=(0, 1)).tolist(), strict=True))
+    assert found["late_answered"] + found["late_overdue"] > 0
+    assert found["violations"] == 0
