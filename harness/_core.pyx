@@ -382,36 +382,44 @@ cdef class Engine:
         """Hand the slot to the server whose turn it is. False: no room or credit, it has to wait."""
         cdef LedgerState *books = self.books
         cdef Connection *connection
-        cdef bint hope = False
+        cdef bint hope
         cdef int _, server
+        cdef uint32_t left
         self.see_verdict()
-        server = policy_pick(self.balance, self.in_use, books.page.in_flight, books.cap)
+        left = self.in_use
+        server = policy_pick(self.balance, left, books.page.in_flight, books.cap)
         books.active = <uint8_t> self.balance.turn
-        if server == NONE:
-            return False
-        for _ in range(self.lane_count):
-            self.turn += 1
-            connection = &self.connections[self.lanes[
-                server * self.lane_count + self.turn % <uint32_t> self.lane_count]]
-            if connection_has_credit(connection):
-                self.hand(e, server)
-                if connection_submit(connection, e) == 0:
+        while server != NONE:
+            hope = False
+            for _ in range(self.lane_count):
+                self.turn += 1
+                connection = &self.connections[self.lanes[
+                    server * self.lane_count + self.turn % <uint32_t> self.lane_count]]
+                if connection_has_credit(connection):
+                    self.hand(e, server)
+                    if connection_submit(connection, e) == 0:
+                        return True
+                    connection.state = CONN_LEAVING
+                    self.broken = True
+                    ledger_finish(books, e, OUTCOME_ERROR, REASON_NO_CONNECTION,
+                                  GRPC_UNAVAILABLE, now_ns)
                     return True
-                connection.state = CONN_LEAVING
-                self.broken = True
+                if connection.state == CONN_READY or connection.graceful:
+                    hope = True
+            if not hope:
+                self.hand(e, server)
                 ledger_finish(books, e, OUTCOME_ERROR, REASON_NO_CONNECTION, GRPC_UNAVAILABLE,
                               now_ns)
                 return True
-            if connection.state == CONN_READY or connection.graceful:
-                hope = True
-        if hope:
-            return False
-        self.hand(e, server)
-        ledger_finish(books, e, OUTCOME_ERROR, REASON_NO_CONNECTION, GRPC_UNAVAILABLE, now_ns)
-        return True
+            # One that takes no more streams is passed over like one at the cap.
+            left &= ~(<uint32_t> 1 << server)
+            if left == 0:
+                break
+            server = policy_pick(self.balance, left, books.page.in_flight, books.cap)
+        return False
 
     cdef inline int hand(self, int32_t e, int server) noexcept nogil:
-        policy_took(self.balance, self.in_use, server)
+        policy_took(self.balance, server)
         return ledger_hand(self.books, e, <uint8_t> server, <uint32_t> (self.verdict >> 32))
 
     cdef int hand_waiting(self, int64_t now_ns) noexcept nogil:

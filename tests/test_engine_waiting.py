@@ -292,3 +292,18 @@ def test_a_worker_that_stands_still_between_two_slots_blames_nobody(monkeypatch)
     found = dict(zip(EVIDENCE_FIELDS, tally.evidence.sum(axis=(0, 1)).tolist(), strict=True))
     assert found["late_answered"] + found["late_overdue"] > 0
     assert found["violations"] == 0
+
+
+@pytest.mark.parametrize("policy", ["round-robin", "least-outstanding"])
+def test_a_server_that_takes_no_more_streams_does_not_hold_up_the_others(policy):
+    settings = {MAX_CONCURRENT_STREAMS: 2}
+    with (
+        Peer(lambda connection, request: None, settings=settings) as stuck,
+        Peer(answer_after(0.002)) as peer,
+        Load(stuck.address, peer.address, policy=policy, timeout_ns=S, lag_ns=S) as load,
+    ):
+        assert load.connect()
+        load.at(-0.015, lambda: load.segment.set_verdict(1, (0, 1)))
+        rows = load.run(STEADY, drain_ns=S // 10)
+        assert (rows["server"] == 0).sum() == 2
+        assert (rows["outcome"][rows["server"] == 1] == Outcome.OK).all()
