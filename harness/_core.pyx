@@ -291,6 +291,7 @@ cdef class Engine:
                 next_ns = plan.next_share_ns(self.worker, self.workers)
                 burst += 1
                 now_ns = clock_ns() - self.origin_ns
+                ledger_alive(books, now_ns)
                 cut_ns = load_acquire_i64(&self.run_page.cut_ns)
                 if next_ns > cut_ns:
                     next_ns = -1
@@ -298,6 +299,8 @@ cdef class Engine:
             books.next_sched_ns = next_ns if next_ns >= 0 else INT64_MAX
             self.hand_waiting(now_ns)
             self.flush(now_ns)
+            if books.stood_still:  # while it took slots
+                now_ns = self.catch_up()
             ledger_tick(books, now_ns)
             while True:
                 e = ledger_expire_next(books, now_ns)
@@ -379,36 +382,44 @@ cdef class Engine:
         """Hand the slot to the server whose turn it is. False: no room or credit yet."""
         cdef LedgerState *books = self.books
         cdef Connection *connection
-        cdef bint hope = False
+        cdef bint hope
         cdef int _, server
+        cdef uint32_t left
         self.see_verdict()
-        server = policy_pick(self.balance, self.in_use, books.page.in_flight, books.cap)
+        left = self.in_use
+        server = policy_pick(self.balance, left, books.page.in_flight, books.cap)
         books.active = <uint8_t> self.balance.turn
-        if server == NONE:
-            return False
-        for _ in range(self.lane_count):
-            self.turn += 1
-            connection = &self.connections[self.lanes[
-                server * self.lane_count + self.turn % <uint32_t> self.lane_count]]
-            if connection_has_credit(connection):
-                self.hand(e, server)
-                if connection_submit(connection, e) == 0:
+        while server != NONE:
+            hope = False
+            for _ in range(self.lane_count):
+                self.turn += 1
+                connection = &self.connections[self.lanes[
+                    server * self.lane_count + self.turn % <uint32_t> self.lane_count]]
+                if connection_has_credit(connection):
+                    self.hand(e, server)
+                    if connection_submit(connection, e) == 0:
+                        return True
+                    connection.state = CONN_LEAVING
+                    self.broken = True
+                    ledger_finish(books, e, OUTCOME_ERROR, REASON_NO_CONNECTION,
+                                  GRPC_UNAVAILABLE, now_ns)
                     return True
-                connection.state = CONN_LEAVING
-                self.broken = True
+                if connection.state == CONN_READY or connection.graceful:
+                    hope = True
+            if not hope:
+                self.hand(e, server)
                 ledger_finish(books, e, OUTCOME_ERROR, REASON_NO_CONNECTION, GRPC_UNAVAILABLE,
                               now_ns)
                 return True
-            if connection.state == CONN_READY or connection.graceful:
-                hope = True
-        if hope:
-            return False
-        self.hand(e, server)
-        ledger_finish(books, e, OUTCOME_ERROR, REASON_NO_CONNECTION, GRPC_UNAVAILABLE, now_ns)
-        return True
+            # One that takes no more streams is passed over like one at the cap.
+            left &= ~(<uint32_t> 1 << server)
+            if left == 0:
+                break
+            server = policy_pick(self.balance, left, books.page.in_flight, books.cap)
+        return False
 
     cdef inline int hand(self, int32_t e, int server) noexcept nogil:
-        policy_took(self.balance, self.in_use, server)
+        policy_took(self.balance, server)
         return ledger_hand(self.books, e, <uint8_t> server, <uint32_t> (self.verdict >> 32))
 
     cdef int hand_waiting(self, int64_t now_ns) noexcept nogil:

@@ -11,6 +11,7 @@ cdef struct PolicyState:
     int kind
     int servers
     int turn  # the server a slot would go to if it had room
+    uint32_t among  # those the last pick was made from
     uint64_t random
     int64_t weight[MAX_SERVERS]
     int64_t credit[MAX_SERVERS]
@@ -71,6 +72,7 @@ cdef inline int policy_pick(PolicyState *self, uint32_t in_use, const uint32_t *
     cdef uint32_t open_ = 0, mask = in_use
     cdef int s
     self.turn = policy_choose(self, in_use, in_flight)
+    self.among = in_use
     if in_flight[self.turn] < cap:
         return self.turn
     while mask:
@@ -78,18 +80,21 @@ cdef inline int policy_pick(PolicyState *self, uint32_t in_use, const uint32_t *
         mask &= mask - 1
         if in_flight[s] < cap:
             open_ |= <uint32_t> 1 << s
+    self.among = open_
     return policy_choose(self, open_, in_flight) if open_ else NONE
 
 
-cdef inline int policy_took(PolicyState *self, uint32_t in_use, int server) noexcept nogil:
-    """The slot was handed there: smooth weighted round-robin, as in nginx."""
+cdef inline int policy_took(PolicyState *self, int server) noexcept nogil:
+    """The slot was handed to the server picked last: smooth weighted round-robin, as in nginx."""
     cdef int64_t total = 0
+    cdef uint32_t mask = self.among
     cdef int s
-    if in_use & (in_use - 1) == 0 or self.kind == POLICY_LEAST_OUTSTANDING:
+    if mask & (mask - 1) == 0 or self.kind == POLICY_LEAST_OUTSTANDING:
         return 0
-    while in_use:
-        s = first_of(in_use)
-        in_use &= in_use - 1
+    # A full server earns no turns, or it would get every slot once it had room again.
+    while mask:
+        s = first_of(mask)
+        mask &= mask - 1
         self.credit[s] += self.weight[s]
         total += self.weight[s]
     self.credit[server] -= total

@@ -13,8 +13,8 @@ class Policy:
     def pick(self, in_use: Collection[int], in_flight: Sequence[int], cap: int) -> int | None:
         """A server in use with fewer than ``cap`` in flight; None if there is none."""
 
-    def took(self, in_use: Collection[int], server: int) -> None:
-        """The slot was handed to this server."""
+    def took(self, server: int) -> None:
+        """The slot was handed to this server, the one picked last. Full ones earn no turns."""
 
     @property
     def turn(self) -> int:

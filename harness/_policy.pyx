@@ -40,8 +40,10 @@ cdef class Policy:
         s = policy_pick(&self.state, mask_of(in_use, self.state.servers), outstanding, cap)
         return None if s == NONE else s
 
-    def took(self, in_use, int server):
-        policy_took(&self.state, mask_of(in_use, self.state.servers), server)
+    def took(self, int server):
+        if not 0 <= server < self.state.servers:
+            raise IndexError(server)
+        policy_took(&self.state, server)
 
     @property
     def turn(self):
@@ -56,7 +58,7 @@ cdef class Policy:
         with nogil:
             for _ in range(picks):
                 s = policy_pick(&self.state, mask, outstanding, <uint32_t> -1)
-                policy_took(&self.state, mask, s)
+                policy_took(&self.state, s)
                 outstanding[s] += 1
         return (time.perf_counter_ns() - start_ns) / picks, [
             outstanding[s] for s in range(self.state.servers)]

@@ -6,7 +6,9 @@ import time
 import numpy as np
 import pytest
 
-from harness.plan import PlanSpec
+from harness._shm import Segment
+from harness._tally import EVIDENCE_FIELDS, Tally
+from harness.plan import Plan, PlanSpec
 from harness.records import ABSENT_NS, Decision, Flag, Outcome, Reason
 from tests.engine_fixture import (
     BACKPRESSURE,
@@ -268,3 +270,40 @@ def test_threads_are_let_run_meanwhile():
         stop.set()
         thread.join()
     assert len(turns) >= 5
+
+
+def test_a_worker_that_stands_still_between_two_slots_blames_nobody(monkeypatch):
+    """It walks past a million slots of others there, which takes longer than T."""
+    others, slo_ns, duration_ns = 2_000_000, 10 * MS, 200 * MS
+    monkeypatch.setattr(
+        "tests.engine_fixture.Segment", lambda workers, ring, table: Segment(1, ring, table)
+    )
+    with (
+        Peer(answer_after(0.001)) as peer,
+        Load(peer.address, slo_ns=slo_ns, lag_ns=slo_ns, workers=others) as load,
+    ):
+        assert load.connect()
+        load.segment.reset()
+        plan = Plan("constant", 40e6, 1, duration_ns)
+        origin_ns = time.monotonic_ns() + 5 * MS
+        assert load.engine.run(plan, "s", origin_ns, S) == "done"
+        tally = Tally(1, others * 10, duration_ns)
+        tally.drain(load.segment, 0)
+    found = dict(zip(EVIDENCE_FIELDS, tally.evidence.sum(axis=(0, 1)).tolist(), strict=True))
+    assert found["late_answered"] + found["late_overdue"] > 0
+    assert found["violations"] == 0
+
+
+@pytest.mark.parametrize("policy", ["round-robin", "least-outstanding"])
+def test_a_server_that_takes_no_more_streams_does_not_hold_up_the_others(policy):
+    settings = {MAX_CONCURRENT_STREAMS: 2}
+    with (
+        Peer(lambda connection, request: None, settings=settings) as stuck,
+        Peer(answer_after(0.002)) as peer,
+        Load(stuck.address, peer.address, policy=policy, timeout_ns=S, lag_ns=S) as load,
+    ):
+        assert load.connect()
+        load.at(-0.015, lambda: load.segment.set_verdict(1, (0, 1)))
+        rows = load.run(STEADY, drain_ns=S // 10)
+        assert (rows["server"] == 0).sum() == 2
+        assert (rows["outcome"][rows["server"] == 1] == Outcome.OK).all()

@@ -18,7 +18,7 @@ def picks(policy: Policy, in_use: tuple[int, ...], count: int, servers: int) -> 
     for _ in range(count):
         server = policy.pick(in_use, [0] * servers, NEVER_FULL)
         assert server is not None
-        policy.took(in_use, server)
+        policy.took(server)
         found[server] += 1
     return found
 
@@ -44,7 +44,7 @@ def test_weights_are_spread_and_not_sent_in_bursts():
     order = []
     for _ in range(8):
         order.append(policy.pick((0, 1), [0, 0], NEVER_FULL))
-        policy.took((0, 1), order[-1])
+        policy.took(order[-1])
     assert order == [0, 0, 1, 0, 0, 0, 1, 0]
 
 
@@ -64,6 +64,15 @@ def test_full_servers_are_passed_over_and_named_when_all_are(name):
     assert policy.pick((0, 1), [5, 4], 5) == 1
     assert policy.pick((0, 1), [5, 5], 5) is None
     assert policy.turn in (0, 1)
+
+
+def test_a_server_that_was_full_gets_no_more_than_its_share_afterwards():
+    policy = Policy("round-robin", [1, 1], 0)
+    for _ in range(1000):
+        server = policy.pick((0, 1), [5, 0], 5)
+        assert server == 1
+        policy.took(server)
+    assert picks(policy, (0, 1), 1000, 2) == {0: 500, 1: 500}
 
 
 def test_the_less_loaded_of_two_is_taken():
@@ -87,7 +96,7 @@ def test_a_slow_server_gets_what_it_can_serve():
             ends.remove(end)
             in_flight[end[1]] -= 1
         server = policy.pick((0, 1), in_flight, NEVER_FULL)
-        policy.took((0, 1), server)
+        policy.took(server)
         in_flight[server] += 1
         ends.append((now + rng.expovariate(1 / (8 if server == 0 else 160)), server))
         found[server] += 1
@@ -111,7 +120,7 @@ def test_only_servers_in_use_with_room_are_picked(name, servers, data):
             assert not room
         else:
             assert server in room
-            policy.took(in_use, server)
+            policy.took(server)
 
 
 def test_what_cannot_be_meant_is_refused():

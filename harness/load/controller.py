@@ -130,9 +130,8 @@ class Controller:
                 if moved or stop:
                     return stop
             if watch.stall is not None:
-                trigger = watch.stall.feed(
-                    self.clock_ns, self._completed(server), self._in_flight()[server]
-                )
+                in_flight = sum(self.segment.in_flight(one, server)[0] for one in self.heard)
+                trigger = watch.stall.feed(self.clock_ns, self._completed(server), in_flight)
                 if trigger is not None:
                     onset_ns = self.clock_ns - NS_PER_S
                     moved, stop = self._failed(server, trigger, onset_ns, now_ns)
@@ -235,7 +234,11 @@ class Controller:
 
     def _in_flight(self) -> list[int]:
         return [
-            sum(self.segment.in_flight(one.index, server)[0] for one in self.fleet.workers)
+            sum(
+                self.segment.in_flight(one.index, server)[0]
+                for one in self.fleet.workers
+                if one.state == "running"
+            )
             for server in range(self.servers)
         ]
 

@@ -176,7 +176,7 @@ class ReferenceEngine:
         self.ledger.set_active(self.policy.turn)
         if server is None:
             return False
-        self.policy.took(in_use, server)
+        self.policy.took(server)
         self.ledger.hand(entry, server, epoch)
         generation = self.generation
 

@@ -15,6 +15,7 @@ from harness.load.controller import Controller, blind_ns
 from harness.load.coordinator import Phase
 from harness.plan import PlanSpec
 from harness.records import BUCKET_NS, RECORD, Decision, Flag, Outcome
+from tests.core_fixture import ledger_of
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -278,3 +279,16 @@ def test_the_slowest_worker_counts(workers):
         room.publish(worker, (10 + worker) * BUCKET_NS)
     room.turn()
     assert room.controller.complete_ns == 10 * BUCKET_NS
+
+
+def test_what_a_stopped_or_dead_worker_holds_is_no_sign_of_a_hang():
+    room = Room(workers=2, slo=None)
+    held = ledger_of(room.segment, 1, lag_ns=50)
+    held.hand(held.take(1, 0, 0), 0, 0)
+    for bucket in range(40):
+        room.pass_bucket(bucket, alive=(0,))
+    room.workers[1].state = "died"
+    for bucket in range(40, 80):
+        room.pass_bucket(bucket, alive=(0,))
+    assert room.kinds() == ["worker_silent"]
+    assert room.controller._in_flight() == [0, 0]
