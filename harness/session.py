@@ -78,7 +78,7 @@ class Session:
                 raise InterruptedRunError(caught.first)
             stats_before = server_stats.take_all(self.config, STATS_BEFORE_S)
             phase = self._phase(requests, policy, coordinator)
-            control = self.control(segment, fleet, phase, policy, self.config, self._tell)
+            control = self.control(segment, fleet, phase, policy, self.config)
             phase.control = control
             started = datetime.now(UTC)
             with kept_warm(self.config, prepared.checked, lambda: segment.verdict()[1]) as warmed:
@@ -138,7 +138,8 @@ class Session:
             self.config.drain_timeout_ns,
             prepared.slo_ns,
             in_use=policy.in_use,
-            commands=self._run_commands,
+            commands=self.commands.turn,
+            on_event=self._tell,
             release=requests.release if requests else lambda: None,
             progress=self._reporter("run", coordinator),
         )
@@ -175,14 +176,6 @@ class Session:
         text = event_text(self.redactor.clean(event), self.config.urls)
         if text is not None:
             self.on_note(text)
-
-    def _run_commands(self, now_ns: int) -> list[dict[str, Any]]:
-        return self._told(self.commands.turn(now_ns))
-
-    def _told(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        for event in events:
-            self._tell(event)
-        return events
 
     def _reporter(self, name: str, coordinator: Coordinator) -> Callable[[Phase, int], None]:
         def report(phase: Phase, now_ns: int) -> None:

@@ -28,6 +28,7 @@ SETTLING_NS = 2 * NS_PER_S
 SETTLING_STALL_NS = NS_PER_S
 PLAIN_WINDOW_NS = 5 * NS_PER_S
 HARD_DOWN = "hard-down"
+STALLED = "stalled"  # hard-down too: nothing is answered any more
 
 
 @dataclass(frozen=True)

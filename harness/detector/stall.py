@@ -7,9 +7,9 @@ none of them is a violation, and in a closed loop no new slot is taken once all 
 from harness.config import NS_PER_MS, Slo, Switching
 from harness.detector.detector import limit_of
 from harness.detector.rules import (
-    HARD_DOWN,
     SETTLING_NS,
     SETTLING_STALL_NS,
+    STALLED,
     Trigger,
     least_in_a_row,
 )
@@ -49,7 +49,7 @@ class Stall:
             self.since_ns = now_ns
         if now_ns - self.since_ns < self._needed_ns(self.since_ns):
             return None
-        return Trigger(HARD_DOWN, in_flight, in_flight, self.least)
+        return Trigger(STALLED, in_flight, in_flight, self.least)
 
     def _needed_ns(self, since_ns: int) -> int:
         if self.loaded_ns is not None and since_ns - self.loaded_ns < self.settling_ns:

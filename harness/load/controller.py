@@ -1,6 +1,5 @@
 """The controller: feeds the detector, asks the policy, and moves the load by one store."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -13,7 +12,7 @@ from harness.detector.detector import Detector, limit_of, make_rules
 from harness.detector.evidence import Evidence
 from harness.detector.failover import Why
 from harness.detector.policy import Policy
-from harness.detector.rules import Trigger, window_ns
+from harness.detector.rules import HARD_DOWN, STALLED, Trigger, window_ns
 from harness.detector.stall import Stall
 from harness.load.coordinator import Phase
 from harness.load.fleet import Fleet
@@ -40,10 +39,7 @@ class Watch:
 
 
 class Controller:
-    """One phase's switching. ``look`` before the rings are drained, ``turn`` after that.
-
-    ``on_event`` gets each event as it happens, the dict that ``phase.events`` keeps.
-    """
+    """One phase's switching. ``look`` before the rings are drained, ``turn`` after that."""
 
     def __init__(
         self,
@@ -52,14 +48,12 @@ class Controller:
         phase: Phase,
         policy: Policy,
         config: BenchConfig,
-        on_event: Callable[[dict[str, Any]], None] = lambda event: None,
     ) -> None:
         self.segment = segment
         self.fleet = fleet
         self.phase = phase
         self.policy = policy
         self.config = config
-        self.on_event = on_event
         self.servers = len(config.urls)
         self.switches: list[Switch] = []
         self.epoch = 0
@@ -146,7 +140,7 @@ class Controller:
         move = self.policy.failed(
             server,
             now_ns,
-            hard_down=trigger.rule == "hard-down",
+            hard_down=trigger.rule in (HARD_DOWN, STALLED),
             connected=[self._connected(one) for one in range(self.servers)],
         )
         evidence: dict[str, Any] = {
@@ -247,6 +241,8 @@ class Controller:
 
     def _follow_connections(self, now_ns: int) -> None:
         for worker in self.heard:
+            if self.segment.watermark_ns(worker) < 0:
+                continue  # it has not begun
             for server in range(self.servers):
                 linked = self.segment.connected(worker, server) > 0
                 if linked == self.linked.setdefault((worker, server), linked):
@@ -258,9 +254,7 @@ class Controller:
                     self._tell(kind, now_ns, server=server, worker=worker)
 
     def _tell(self, kind: str, t_ns: int, **facts: Any) -> None:
-        event = {"t_ns": t_ns, "event": kind, **facts}
-        self.phase.events.append(event)
-        self.on_event(event)
+        self.phase.tell({"t_ns": t_ns, "event": kind, **facts})
 
 
 def blind_ns(tally: Tally) -> int:

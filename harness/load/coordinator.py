@@ -27,6 +27,8 @@ CUT_LEAD_NS = 50_000_000
 OVERTIME_NS = 500_000_000
 """After the end of the drain a worker that has not ended is killed."""
 RELEASE_EVERY_S = 0.1
+STOOD_STILL_NS = 5 * BUCKET_NS
+"""A coordinator that did not run for so long decided late on whatever happened meanwhile."""
 
 
 class Control(Protocol):
@@ -57,6 +59,7 @@ class Phase:
     control: "Control | None" = None
     commands: Callable[[int], list[dict[str, Any]]] = lambda now_ns: []
     events: list[dict[str, Any]] = field(default_factory=list)
+    on_event: Callable[[dict[str, Any]], None] = lambda event: None
     origin_ns: int = 0
     cut_ns: int | None = None
     samples: NDArray[np.int32] = field(default_factory=lambda: np.empty((0, 0), np.int32))
@@ -66,6 +69,11 @@ class Phase:
         """When the drain is over at the latest, ns since the origin."""
         last_ns = self.spec.duration_ns if self.cut_ns is None else self.cut_ns
         return last_ns + self.drain_ns
+
+    def tell(self, event: dict[str, Any]) -> None:
+        """Keep an event, and say it at once."""
+        self.events.append(event)
+        self.on_event(event)
 
 
 class Coordinator:
@@ -102,10 +110,14 @@ class Coordinator:
             poller.register(worker.channel, select.POLLIN)
             poller.register(worker.pidfd, select.POLLIN)
         handled = 0
+        now_ns = time.monotonic_ns() - phase.origin_ns
         t_release_s = t_progress_s = time.monotonic()
         while running := [w for w in self.fleet.workers if w.state == "running"]:
             poller.poll(DRAIN_EVERY_S * 1000)
-            now_ns = time.monotonic_ns() - phase.origin_ns
+            before_ns, now_ns = now_ns, time.monotonic_ns() - phase.origin_ns
+            if now_ns - before_ns > STOOD_STILL_NS:
+                late = {"t_ns": now_ns, "event": "coordinator_late", "gap_ns": now_ns - before_ns}
+                phase.tell(late)
             if self.interrupts > handled:
                 handled = self.interrupts
                 self._cut(phase, now_ns, give_up=handled > 1)
@@ -115,7 +127,8 @@ class Coordinator:
                 self._look_after(phase, worker, poller, now_ns)
             if phase.control is not None and phase.control.turn(now_ns):
                 self._cut(phase, now_ns, give_up=False)
-            phase.events.extend(phase.commands(now_ns))
+            for event in phase.commands(now_ns):
+                phase.tell(event)
             self._sample(phase, now_ns)
             now_s = time.monotonic()
             if now_s - t_release_s >= RELEASE_EVERY_S:
@@ -155,10 +168,10 @@ class Coordinator:
             phase.cut_ns = self.segment.cut_soon(
                 phase.origin_ns, CUT_LEAD_NS, phase.spec.duration_ns
             )
-            phase.events.append({"t_ns": now_ns, "event": "cut"})
+            phase.tell({"t_ns": now_ns, "event": "cut"})
         if give_up:
             self.segment.cancel()
-            phase.events.append({"t_ns": now_ns, "event": "give_up"})
+            phase.tell({"t_ns": now_ns, "event": "give_up"})
         self.fleet.wake()
 
     def _look_after(
@@ -182,9 +195,7 @@ class Coordinator:
             worker.state = "hung"
         if worker.state in ("died", "hung"):
             worker.t_dead_ns = time.monotonic_ns()
-            phase.events.append(
-                {"t_ns": now_ns, "event": f"worker_{worker.state}", "worker": worker.index}
-            )
+            phase.tell({"t_ns": now_ns, "event": f"worker_{worker.state}", "worker": worker.index})
         if worker.state != "running":
             poller.unregister(worker.channel)
             poller.unregister(worker.pidfd)

@@ -14,9 +14,9 @@ class Switch:
     epoch: int  # of the verdict that was stored; its slots carry it
     source: int
     target: int
-    rule: str  # "rate", "hard-down" or "plain"
-    n: int  # decided slots in the evidence
-    x: int  # violations among them
+    rule: str  # "rate", "hard-down", "stalled" or "plain"
+    n: int  # decided slots in the evidence; requests in flight where they are stalled
+    x: int  # violations among them; the same requests
     bound: float  # what x had to exceed, or for hard-down to reach
     t_onset_ns: int
     t_detect_ns: int

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.config import NS_PER_S
+from harness.detector.rules import STALLED
 from harness.results.rundata import RunData
 from harness.results.server_findings import Finding
 from harness.untrusted import clean_text
@@ -22,6 +23,7 @@ def switch_findings(run: RunData) -> list[Finding]:
         *_ejected(run),
         *_all_out(run),
         *_blind(run),
+        *_coordinator_late(run),
     ]
 
 
@@ -116,6 +118,16 @@ def _blind(run: RunData) -> Iterator[Finding]:
         )
 
 
+def _coordinator_late(run: RunData) -> Iterator[Finding]:
+    if events := _events(run, "coordinator_late"):
+        longest_s = max(event["gap_ns"] for event in events) / NS_PER_S
+        yield Finding(
+            code="coordinator_late",
+            text=f"the coordinator stood still for up to {longest_s:.3f} s, the first time until"
+            f" {_moment(events[0])}: what it saw and decided then is late{_more(events)}",
+        )
+
+
 def _events(run: RunData, kind: str) -> list[Event]:
     return [event for event in run.events if event["event"] == kind]
 
@@ -128,6 +140,8 @@ def _by_server(run: RunData, kind: str) -> list[list[Event]]:
 
 
 def _evidence(event: Event) -> str:
+    if event["rule"] == STALLED:
+        return f"nothing answered, {event['n']} in flight"
     return f"{event['rule']}, {event['x']} of {event['n']} violated"
 
 

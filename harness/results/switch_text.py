@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from harness.config import NS_PER_S
+from harness.detector.rules import HARD_DOWN, STALLED
 from harness.results.lines import LABEL_CHARS, WIDTH, share_text, wrapped
 from harness.results.outages import Outage, least_outage_ns
 from harness.results.summary import Summary
@@ -58,7 +59,10 @@ def _switch(summary: Summary, switch: Switch) -> Iterator[str]:
         yield f"{head + rule:<{WIDTH - len(when)}}{when}"
         yield from wrapped(INDENT, figures, len(INDENT))
     yield from _packed(_moments(switch), INDENT, INDENT)
-    if switch.outage is not None:
+    earlier = [one.outage for one in summary.switches if one.epoch < switch.epoch]
+    if switch.outage is not None and switch.outage in earlier:
+        yield f"{INDENT}in the same outage as the switch before"
+    elif switch.outage is not None:
         words = _outage_words(summary, summary.outages[switch.outage])
         words[0] = f"outage {words[0]}"
         yield from _packed(words, INDENT, INDENT)
@@ -69,7 +73,9 @@ def _rule(summary: Summary, switch: Switch) -> tuple[str, str]:
     """Its name, and its figures."""
     rule = clean_text(switch.rule, 20)
     found = f"{switch.x} of {switch.n}"
-    if switch.rule == "hard-down":
+    if switch.rule == STALLED:
+        return rule, f"nothing answered, {switch.n} in flight"
+    if switch.rule == HARD_DOWN:
         return rule, f"{found} in a row"
     limit = "" if summary.slo is None else f"limit {100 * summary.slo.limit:.4g} %, "
     return rule, f"{found} ({limit}bound {math.floor(switch.bound)})"
@@ -124,10 +130,18 @@ def _outage_words(summary: Summary, outage: Outage) -> list[str]:
         f"failed in it: {failed}",
     ]
     if summary.slo is not None and outage.recovery_ns is None:
-        words.append("no full window within the SLO after it")
+        words.append(_no_recovery(summary, outage))
     elif outage.recovery_ns is not None:
         words.append(f"full window within the SLO after {outage.recovery_ns / NS_PER_S:.3f} s")
     return words
+
+
+def _no_recovery(summary: Summary, outage: Outage) -> str:
+    end_ns = summary.plan.cut_ns or round(summary.plan.duration_s * NS_PER_S)
+    window_ns = 0 if summary.detector is None else summary.detector.window_ns or 0
+    if end_ns - outage.t_end_ns < window_ns:
+        return "the run ended before a full window"
+    return "no full window within the SLO after it"
 
 
 def _phases(switch: Switch, names: dict[str, str]) -> Iterator[str]:

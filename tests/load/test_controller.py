@@ -41,12 +41,11 @@ class Room:
             switching=Switching(**switching),
         )
         spec = PlanSpec("constant", RATE, 1, 60 * S)
-        self.phase = Phase(spec, "s", Tally(servers, 60_000, spec.duration_ns), 0, None)
-        policy = make_policy(config.switching, servers, ())
         self.told: list[dict[str, Any]] = []
-        self.controller = Controller(
-            self.segment, fleet, self.phase, policy, config, self.told.append
-        )
+        tally = Tally(servers, 60_000, spec.duration_ns)
+        self.phase = Phase(spec, "s", tally, 0, None, on_event=self.told.append)
+        policy = make_policy(config.switching, servers, ())
+        self.controller = Controller(self.segment, fleet, self.phase, policy, config)
         self.segment.set_verdict(0, policy.in_use)
         for worker in range(workers):
             for server in range(servers):
