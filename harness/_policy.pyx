@@ -52,11 +52,11 @@ cdef class Policy:
     def pick_ns(self, in_use, int picks):
         cdef uint32_t outstanding[MAX_SERVERS]
         cdef uint32_t mask = mask_of(in_use, self.state.servers)
-        cdef int i, s
+        cdef int _, s
         memset(outstanding, 0, sizeof(outstanding))
         start_ns = time.perf_counter_ns()
         with nogil:
-            for i in range(picks):
+            for _ in range(picks):
                 s = policy_pick(&self.state, mask, outstanding, <uint32_t> -1)
                 policy_took(&self.state, s)
                 outstanding[s] += 1
