@@ -379,7 +379,7 @@ cdef class Engine:
         return 0
 
     cdef inline bint offer(self, int32_t e, int64_t now_ns) noexcept nogil:
-        """Hand the slot to the server whose turn it is. False: no room or credit yet."""
+        """Hand the slot to the server whose turn it is. False: no room, it has to wait."""
         cdef LedgerState *books = self.books
         cdef Connection *connection
         cdef bint hope
