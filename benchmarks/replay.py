@@ -15,7 +15,7 @@ from harness.detector.detector import Detection, Detector, limit_of, make_rules
 from harness.detector.evidence import Evidence
 from harness.detector.failover import Why
 from harness.detector.policy import make_policy
-from harness.detector.rules import HARD_DOWN
+from harness.detector.rules import HARD_DOWN, STALLED
 from harness.detector.stall import make_stalls
 from harness.records import BUCKET_NS
 
@@ -115,7 +115,7 @@ def replay(
         if detection is None:
             continue
         now_ns = (index + 1) * BUCKET_NS + SLO.threshold_ns
-        hard_down = detection.trigger.rule == HARD_DOWN
+        hard_down = detection.trigger.rule in (HARD_DOWN, STALLED)
         move = policy.failed(server, now_ns, hard_down=hard_down, connected=connected)
         if move.why is not Why.SWITCH:
             continue

@@ -255,7 +255,7 @@ cdef int drop_waiting(LedgerState *self, int64_t now_ns) noexcept nogil:
 cdef inline int64_t overdue_ns(LedgerState *self, const Entry *entry) noexcept nogil:
     """T after it was due; a client-late slot's overdue record says that it had T all the same."""
     if entry.flags & FLAG_CLIENT_LATE:
-        return entry.t_taken_ns + self.patience_ns
+        return max(entry.t_taken_ns, entry.t_sent_ns) + self.patience_ns
     return entry.t_sched_ns + self.patience_ns
 
 

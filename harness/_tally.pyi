@@ -66,8 +66,8 @@ class Tally:
     def evidence(self) -> NDArray[np.int64]:
         """Decided slots, client-late ones left out, by [S + 1, bucket, EVIDENCE_FIELDS].
 
-        ``late_overdue`` counts client-late ones without an answer T after their own t_taken,
-        ``late_answered`` those with one by then.
+        The last two are of client-late ones: ``late_failed`` those that ended in an error or had no
+        answer T after they were taken and sent, ``late_answered`` those with an OK one by then.
         """
 
     @property

@@ -10,7 +10,7 @@ from libc.stdlib cimport calloc, free
 from harness._histogram cimport Bins, Histogram, bins_record
 from harness._shm cimport (
     FLAG_CLIENT_LATE, FLAG_OVERDUE, IN_TIME, OUTCOME_ERROR, OUTCOME_NONE, OUTCOME_OK,
-    OUTCOME_LOST, OUTCOME_TIMEOUT, UNDECIDED, VIOLATED_SLOW, Record, Ring, Segment,
+    OUTCOME_LOST, OUTCOME_TIMEOUT, REASON_BACKPRESSURE, UNDECIDED, VIOLATED_SLOW, Record, Ring, Segment,
 )
 from harness.includes.atomics cimport load_acquire, store_release
 
@@ -33,7 +33,7 @@ cdef enum:  # EVIDENCE_FIELDS
     EVIDENCE_DECIDED = 0
     EVIDENCE_VIOLATIONS = 1
     EVIDENCE_SLOW = 2
-    EVIDENCE_LATE_OVERDUE = 3
+    EVIDENCE_LATE_FAILED = 3
     EVIDENCE_LATE_ANSWERED = 4
     EVIDENCE_FIELD_COUNT = 5
 
@@ -45,7 +45,7 @@ cdef enum:
 
 HISTOGRAMS = ("response", "service", "lateness", "send_delay")
 BUCKET_FIELDS = ("decided", "violations", "ok", "errors", "client_late")
-EVIDENCE_FIELDS = ("decided", "violations", "slow", "late_overdue", "late_answered")
+EVIDENCE_FIELDS = ("decided", "violations", "slow", "late_failed", "late_answered")
 INSIDE_FIELDS = ("ok", "in_slo")
 ANSWER_FIELDS = ("t_first_ns", "t_last_ns")
 EPOCH_FIELDS = ("handed", "first_slot", "last_slot")
@@ -114,15 +114,15 @@ cdef class Tally:
             if record.decision != IN_TIME:
                 self.bucket[s, b, VIOLATIONS] += 1
             if record.flags & FLAG_CLIENT_LATE:
-                if record.flags & FLAG_OVERDUE:
-                    self.evident[s, b, EVIDENCE_LATE_OVERDUE] += 1
-                elif record.outcome == OUTCOME_OK:
+                if record.outcome == OUTCOME_OK:
                     self.evident[s, b, EVIDENCE_LATE_ANSWERED] += 1
+                elif record.outcome == OUTCOME_ERROR or record.flags & FLAG_OVERDUE:
+                    self.evident[s, b, EVIDENCE_LATE_FAILED] += 1
             else:
                 self.evident[s, b, EVIDENCE_DECIDED] += 1
                 if record.decision != IN_TIME:
                     self.evident[s, b, EVIDENCE_VIOLATIONS] += 1
-                if record.decision == VIOLATED_SLOW:
+                if record.decision == VIOLATED_SLOW or record.reason == REASON_BACKPRESSURE:
                     self.evident[s, b, EVIDENCE_SLOW] += 1
         if not final:
             return 0

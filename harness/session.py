@@ -83,7 +83,8 @@ class Session:
             started = datetime.now(UTC)
             with kept_warm(self.config, prepared.checked, lambda: segment.verdict()[1]) as warmed:
                 coordinator.run(phase)
-            phase.events.extend(self._told(self.commands.close()))
+            for event in self.commands.close():
+                phase.tell(event)
             return RunData(
                 config=self.config,
                 spec=prepared.spec,
@@ -190,7 +191,7 @@ class Session:
                     found.ok,
                     int(judged[BUCKET_FIELDS.index("decided")]),
                     int(judged[BUCKET_FIELDS.index("violations")]),
-                    coordinator.in_flight(),
+                    sum(map(coordinator.fleet.in_flight, range(self.prepared.servers))),
                     recent.percentile_ns(50),
                     recent.percentile_ns(99),
                     coordinator.segment.verdict()[1] if self.prepared.servers > 1 else (),

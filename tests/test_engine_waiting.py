@@ -290,7 +290,7 @@ def test_a_worker_that_stands_still_between_two_slots_blames_nobody(monkeypatch)
         tally = Tally(1, others * 10, duration_ns)
         tally.drain(load.segment, 0)
     found = dict(zip(EVIDENCE_FIELDS, tally.evidence.sum(axis=(0, 1)).tolist(), strict=True))
-    assert found["late_answered"] + found["late_overdue"] > 0
+    assert found["late_answered"] + found["late_failed"] > 0
     assert found["violations"] == 0
 
 

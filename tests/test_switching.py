@@ -198,7 +198,7 @@ def test_without_an_slo_a_dead_server_is_left(load: Load, fault: str, within_s: 
     with embedded(f"1s: {fault}", "") as (a, b):
         result = load(a.url, b.url, slo=None)
     (switch,) = result.summary.switches
-    assert switch.rule == "hard-down"
+    assert switch.rule == ("stalled" if fault == "hang" else "hard-down")
     assert switch.t_decide_ns < (1 + within_s) * S
 
 

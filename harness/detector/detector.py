@@ -41,7 +41,7 @@ class Detector:
         if self.last_index is not None and index != self.last_index + 1:
             raise ValueError(f"bucket {index} after bucket {self.last_index}")
         self.last_index = index
-        if bucket.decided or bucket.late_overdue:
+        if bucket.decided or bucket.late_failed:
             self.history.append((index, bucket))
         fired: Trigger | None = None
         for rule in self.rules:
@@ -50,22 +50,22 @@ class Detector:
                 fired = trigger
         if fired is None:
             return None
-        first = onset(self.history, self.limit, late_overdue=fired.rule == HARD_DOWN)
+        first = onset(self.history, self.limit, late_failed=fired.rule == HARD_DOWN)
         return Detection(fired, index if first is None else first)
 
 
 def onset(
-    history: Iterable[tuple[int, Evidence]], limit: Fraction, *, late_overdue: bool
+    history: Iterable[tuple[int, Evidence]], limit: Fraction, *, late_failed: bool
 ) -> int | None:
     """Index of the bucket where the failure began, from (index, bucket) in order.
 
     The start of the suffix that maximizes the sum of x - L n, of several the latest; None if no
-    suffix is over L. ``late_overdue`` slots count as violations if asked for.
+    suffix is over L. ``late_failed`` slots count as violations if asked for.
     """
     score = 0  # of the best suffix of what was seen so far, which starts at ``start``
     start: int | None = None
     for index, bucket in history:
-        late = bucket.late_overdue if late_overdue else 0
+        late = bucket.late_failed if late_failed else 0
         x, n = bucket.violations + late, bucket.decided + late
         if score <= 0:
             score, start = 0, index

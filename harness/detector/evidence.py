@@ -7,16 +7,16 @@ from dataclasses import dataclass
 class Evidence:
     """Counts of decided slots in one bucket of scheduled time (50 ms), client-late ones left out.
 
-    ``slow`` are the violations without any answer by t_sched + T; the others had a status.
-    ``late_overdue`` are client-late slots without an answer T after their own t_taken: the client's
-    lateness does not explain them, so hard-down counts them. ``late_answered`` are client-late
-    slots that were answered by then: the server lives.
+    ``slow`` are the violations without any answer by t_sched + T, dropped at the cap included; the
+    others had a status. ``late_failed`` are client-late slots that ended in an error or had no
+    answer T after they were taken and sent: the client's lateness does not explain them, so
+    hard-down counts them. ``late_answered`` are those with an OK answer by then: the server lives.
     """
 
     decided: int = 0
     violations: int = 0
     slow: int = 0
-    late_overdue: int = 0
+    late_failed: int = 0
     late_answered: int = 0
 
     def __add__(self, other: "Evidence") -> "Evidence":
@@ -24,7 +24,7 @@ class Evidence:
             self.decided + other.decided,
             self.violations + other.violations,
             self.slow + other.slow,
-            self.late_overdue + other.late_overdue,
+            self.late_failed + other.late_failed,
             self.late_answered + other.late_answered,
         )
 

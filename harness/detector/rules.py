@@ -114,7 +114,7 @@ class HardDown:
 
     Consecutive non-empty buckets without one in-time slot that hold at least
     ``least_in_a_row(limit)`` violations, from the first one's start to now >= S. Empty buckets do
-    not break the row and lengthen its span. ``late_overdue`` slots are violations here, of cause
+    not break the row and lengthen its span. ``late_failed`` slots are violations here, of cause
     slow; a ``late_answered`` one ends the row, as one in time does. ``slow`` violations in a
     server's first 2 s under load need a span of 1 s; those with a status do not.
     ``under_load_ns`` is the load the server has had before, from the warm-up say.
@@ -135,7 +135,7 @@ class HardDown:
 
     def feed(self, bucket: Evidence) -> Trigger | None:
         """Take the next complete bucket."""
-        violations = bucket.violations + bucket.late_overdue
+        violations = bucket.violations + bucket.late_failed
         if self.under_load_ns or bucket.decided or violations:
             self.under_load_ns += BUCKET_NS
         if bucket.in_time or bucket.late_answered:
@@ -145,7 +145,7 @@ class HardDown:
             self.span_ns += BUCKET_NS
         self.violations += violations
         if self.under_load_ns <= SETTLING_NS:
-            self.while_settling += bucket.slow + bucket.late_overdue
+            self.while_settling += bucket.slow + bucket.late_failed
         if self._is_down():
             return Trigger(HARD_DOWN, self.violations, self.violations, self.least)
         return None

@@ -1,6 +1,7 @@
 """The controller: feeds the detector, asks the policy, and moves the load by one store."""
 
-from dataclasses import dataclass, fields
+from collections import Counter
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,9 @@ SILENT_NS = 5 * BUCKET_NS
 """A worker that has not turned its loop for so long is left out, and not waited for."""
 QUIET_NS = NS_PER_S
 """A failure the load cannot leave is told again only after so long without it."""
-MOST_CONNECTION_EVENTS = 100
-"""A server that resets every connection would fill the events; totals are in the report."""
+MOST_OF_A_KIND = 200
+"""Events of one kind: a server that resets every connection, say, would fill the disk."""
+UNBOUNDED = frozenset({"switch", "eject", "readmit"})  # these have guards of their own
 
 
 @dataclass
@@ -34,7 +36,7 @@ class Watch:
     detector: Detector
     stall: Stall | None
     next_bucket: int
-    told: Why | None = None
+    told: set[Why] = field(default_factory=set)  # since it last was well
     t_failing_ns: int = -QUIET_NS
 
 
@@ -63,7 +65,7 @@ class Controller:
         self.silent: set[int] = set()
         self.heard: list[int] = []
         self.linked: dict[tuple[int, int], bool] = {}
-        self.connection_events = [0] * self.servers
+        self.told: Counter[str] = Counter()
         self.in_use = policy.in_use
         self.watches = {server: self._watch(0, config.warmup_ns) for server in self.in_use}
 
@@ -149,7 +151,7 @@ class Controller:
             "x": trigger.x,
             "bound": trigger.bound,
         }
-        in_flight = self._in_flight()
+        in_flight = [self.fleet.in_flight(one) for one in range(self.servers)]
         moved = self.policy.in_use != self.in_use
         t_ns = self._publish(now_ns) if moved else now_ns
         if move.why is Why.SWITCH:
@@ -182,9 +184,11 @@ class Controller:
         if why is Why.DWELL:
             return False
         watch = self.watches[server]
-        fresh = watch.told is not why or now_ns - watch.t_failing_ns > QUIET_NS
-        watch.told, watch.t_failing_ns = why, now_ns
-        if fresh:
+        if now_ns - watch.t_failing_ns > QUIET_NS:
+            watch.told.clear()
+        watch.t_failing_ns = now_ns
+        if why not in watch.told:
+            watch.told.add(why)
             kind = {Why.FLAPPING: "flapping", Why.ALL_BAD: "all_bad"}.get(why, "failing")
             self._tell(kind, now_ns, server=server, **evidence)
         if why is Why.ALL_BAD and self.config.switching.on_all_bad == "stop":
@@ -226,16 +230,6 @@ class Controller:
         counts = self.phase.tally.counts[server]
         return int(np.sum(counts[Outcome.OK]) + np.sum(counts[Outcome.ERROR]))
 
-    def _in_flight(self) -> list[int]:
-        return [
-            sum(
-                self.segment.in_flight(one.index, server)[0]
-                for one in self.fleet.workers
-                if one.state == "running"
-            )
-            for server in range(self.servers)
-        ]
-
     def _connected(self, server: int) -> bool:
         return bool(self.heard) and all(self.segment.connected(one, server) for one in self.heard)
 
@@ -248,13 +242,13 @@ class Controller:
                 if linked == self.linked.setdefault((worker, server), linked):
                     continue
                 self.linked[worker, server] = linked
-                self.connection_events[server] += 1
-                if self.connection_events[server] <= MOST_CONNECTION_EVENTS:
-                    kind = "connection_back" if linked else "connection_lost"
-                    self._tell(kind, now_ns, server=server, worker=worker)
+                kind = "connection_back" if linked else "connection_lost"
+                self._tell(kind, now_ns, server=server, worker=worker)
 
     def _tell(self, kind: str, t_ns: int, **facts: Any) -> None:
-        self.phase.tell({"t_ns": t_ns, "event": kind, **facts})
+        self.told[kind] += 1
+        if self.told[kind] <= MOST_OF_A_KIND or kind in UNBOUNDED:
+            self.phase.tell({"t_ns": t_ns, "event": kind, **facts})
 
 
 def blind_ns(tally: Tally) -> int:

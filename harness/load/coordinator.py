@@ -94,14 +94,6 @@ class Coordinator:
         """Whether it was interrupted twice."""
         return self.interrupts > 1
 
-    def in_flight(self) -> int:
-        """Requests in flight now, on all servers."""
-        return sum(
-            self.segment.in_flight(worker.index, server)[0]
-            for worker in self.fleet.workers
-            for server in range(self.servers)
-        )
-
     def run(self, phase: Phase) -> None:
         """Send one plan and account for every slot of it, whatever becomes of the workers."""
         self._start(phase)
@@ -121,15 +113,7 @@ class Coordinator:
             if self.interrupts > handled:
                 handled = self.interrupts
                 self._cut(phase, now_ns, give_up=handled > 1)
-            if phase.control is not None:
-                phase.control.look(now_ns)
-            for worker in running:
-                self._look_after(phase, worker, poller, now_ns)
-            if phase.control is not None and phase.control.turn(now_ns):
-                self._cut(phase, now_ns, give_up=False)
-            for event in phase.commands(now_ns):
-                phase.tell(event)
-            self._sample(phase, now_ns)
+            self._turn(phase, running, poller, now_ns)
             now_s = time.monotonic()
             if now_s - t_release_s >= RELEASE_EVERY_S:
                 t_release_s = now_s
@@ -142,6 +126,20 @@ class Coordinator:
         for worker in self.fleet.workers:
             if worker.state != "finished":
                 self._account_for_dead(phase, worker)
+
+    def _turn(
+        self, phase: Phase, running: list[WorkerProcess], poller: select.poll, now_ns: int
+    ) -> None:
+        """Drain the rings, and act on what they brought."""
+        if phase.control is not None:
+            phase.control.look(now_ns)
+        for worker in running:
+            self._look_after(phase, worker, poller, now_ns)
+        if phase.control is not None and phase.control.turn(now_ns):
+            self._cut(phase, now_ns, give_up=False)
+        for event in phase.commands(now_ns):
+            phase.tell(event)
+        self._sample(phase, now_ns)
 
     def _start(self, phase: Phase) -> None:
         buckets = phase.tally.bucket_count
@@ -204,9 +202,7 @@ class Coordinator:
         bucket = now_ns // BUCKET_NS
         if 0 <= bucket < phase.samples.shape[1]:
             for server in range(self.servers):
-                phase.samples[server, bucket] = sum(
-                    self.segment.in_flight(worker.index, server)[0] for worker in self.fleet.workers
-                )
+                phase.samples[server, bucket] = self.fleet.in_flight(server)
 
     def _account_for_dead(self, phase: Phase, worker: WorkerProcess) -> None:
         """Make the records the worker could not: lost, and unsent up to the cut."""

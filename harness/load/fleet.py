@@ -143,6 +143,14 @@ class Fleet:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def in_flight(self, server: int) -> int:
+        """Requests in flight there now, those of workers that have ended left out."""
+        return sum(
+            self.segment.in_flight(worker.index, server)[0]
+            for worker in self.workers
+            if worker.state == "running"
+        )
+
     def wake(self) -> None:
         """Have every worker turn its loop now."""
         for worker in self.workers:

@@ -30,6 +30,10 @@ UNKNOWN = 2
 INTERNAL = 13
 
 
+Slot = tuple[int, int]
+"""Index and t_sched."""
+
+
 @dataclass
 class Completion:
     """What a callback of grpc's thread hands to the loop."""
@@ -71,6 +75,7 @@ class ReferenceEngine:
         self.calls: dict[int, Any] = {}
         self.generation = 0
         self.verdict: tuple[int, tuple[int, ...]] = (-1, ())
+        self.stood_still = False
         self.errors: list[tuple[int, str] | None] = [None] * len(self.clients)
 
     def calibrate(self, budget_ns: int) -> int:
@@ -117,26 +122,18 @@ class ReferenceEngine:
         upcoming = plan.next_share(self.worker, self.workers)
         planned_ns = 0
         while True:
-            now_ns = time.monotonic_ns() - origin_ns
+            now_ns = self.alive(origin_ns)
             segment.turned(self.worker, now_ns - max(planned_ns, 0))
             self.see_verdict(origin_ns)
-            cut_ns = segment.cut_ns()
-            end_ns = min(plan.duration_ns, cut_ns) + drain_ns
-            while upcoming is not None and upcoming[1] <= min(now_ns, cut_ns):
-                entry = ledger.take(*upcoming, now_ns)
-                if entry is not None and (
-                    ledger.waiting or not self.offer(entry, prefix, origin_ns)
-                ):
-                    ledger.wait(entry)
-                upcoming = plan.next_share(self.worker, self.workers)
-                now_ns = time.monotonic_ns() - origin_ns
-                cut_ns = segment.cut_ns()
-            if upcoming is not None and upcoming[1] > cut_ns:
-                upcoming = None
+            upcoming = self.take_due(plan, upcoming, now_ns, prefix, origin_ns)
+            now_ns = self.alive(origin_ns)
+            end_ns = min(plan.duration_ns, segment.cut_ns()) + drain_ns
             while (entry := ledger.first_waiting()) is not None:
                 if not self.offer(entry, prefix, origin_ns):
                     break
                 ledger.next_waiting()
+            if self.stood_still:  # read what came meanwhile before anything is judged overdue
+                self.wait(0, origin_ns)
             ledger.tick(now_ns)
             while (entry := ledger.expire_next(now_ns)) is not None:
                 if self.cancel_expired:
@@ -158,6 +155,28 @@ class ReferenceEngine:
         ledger.publish(now_ns, None)
         self.clear(origin_ns)
         return how
+
+    def alive(self, origin_ns: int) -> int:
+        """The time; the ledger is told that the worker runs."""
+        now_ns = time.monotonic_ns() - origin_ns
+        self.stood_still |= self.ledger.alive(now_ns)
+        return now_ns
+
+    def take_due(
+        self, plan: Plan, upcoming: Slot | None, now_ns: int, prefix: str, origin_ns: int
+    ) -> Slot | None:
+        """Come to every slot that is due; the one after them, None after the last or the cut."""
+        cut_ns = self.segment.cut_ns()
+        while upcoming is not None and upcoming[1] <= min(now_ns, cut_ns):
+            entry = self.ledger.take(*upcoming, now_ns)
+            if entry is not None and (
+                self.ledger.waiting or not self.offer(entry, prefix, origin_ns)
+            ):
+                self.ledger.wait(entry)
+            upcoming = plan.next_share(self.worker, self.workers)
+            now_ns = self.alive(origin_ns)
+            cut_ns = self.segment.cut_ns()
+        return None if upcoming is not None and upcoming[1] > cut_ns else upcoming
 
     def see_verdict(self, origin_ns: int) -> None:
         """Load the verdict; of a new one the worker writes back when it saw it."""
@@ -201,7 +220,8 @@ class ReferenceEngine:
         with contextlib.suppress(queue.Empty):
             completion = self.completions.get(timeout=max(0.0, timeout_s))
         # Before any answer is booked: a worker that stood still cannot tell when it came.
-        self.ledger.alive(time.monotonic_ns() - origin_ns)
+        self.alive(origin_ns)
+        self.stood_still = False
         while completion is not None:
             self.complete(completion)
             completion = None

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness._tally import BUCKET_FIELDS, EPOCH_LIMIT, EVIDENCE_FIELDS, INSIDE_FIELDS, Tally
-from harness.records import BUCKET_NS, Decision, Flag, Outcome
+from harness.records import BUCKET_NS, Decision, Flag, Outcome, Reason
 
 Mask = NDArray[np.bool_]
 
@@ -63,6 +63,7 @@ class Recount:
         handed = outcome <= Outcome.LOST
         self._add_handed(rows["epoch"][handed], rows["slot"][handed])
         late = rows["flags"] & Flag.CLIENT_LATE != 0
+        at_cap = rows["reason"] == Reason.BACKPRESSURE
         overdue = rows["flags"] & Flag.OVERDUE != 0
         decided = decision != Decision.UNDECIDED
         _add_buckets(
@@ -73,8 +74,8 @@ class Recount:
             {
                 "decided": decided & ~late,
                 "violations": (decision > Decision.IN_TIME) & ~late,
-                "slow": (decision == Decision.SLOW) & ~late,
-                "late_overdue": late & overdue,
+                "slow": ((decision == Decision.SLOW) | at_cap) & ~late,
+                "late_failed": late & (overdue | error),
                 "late_answered": late & ok & ~overdue,
             },
         )

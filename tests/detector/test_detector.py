@@ -64,13 +64,13 @@ def test_hard_down_goes_before_the_rate_rule():
     assert found == ["rate"] * 4 + ["hard-down"]
 
 
-def test_the_onset_counts_late_overdue_slots_for_hard_down_only():
-    late = Evidence(late_overdue=10)
+def test_the_onset_counts_late_failed_slots_for_hard_down_only():
+    late = Evidence(late_failed=10)
     _, detection = feed(new(), [CLEAN] * 100 + [late] * 3 + [DOWN] * 5)
     assert (detection.trigger.rule, detection.onset_bucket) == ("hard-down", 100)
     history = list(enumerate([CLEAN, late, DOWN]))
-    assert onset(history, L, late_overdue=True) == 1
-    assert onset(history, L, late_overdue=False) == 2
+    assert onset(history, L, late_failed=True) == 1
+    assert onset(history, L, late_failed=False) == 2
 
 
 def test_a_row_longer_than_the_history_in_buckets_is_kept():
@@ -91,12 +91,12 @@ def test_buckets_come_in_order():
 @given(st.lists(evidence, max_size=60))
 def test_onset_is_the_best_suffix(sequence):
     def score(first):
-        late = [b.late_overdue for b in sequence[first:]]
+        late = [b.late_failed for b in sequence[first:]]
         x = sum(b.violations for b in sequence[first:]) + sum(late)
         return x - L * (sum(b.decided for b in sequence[first:]) + sum(late))
 
     scores = [score(first) for first in range(len(sequence))]
-    found = onset(enumerate(sequence), L, late_overdue=True)
+    found = onset(enumerate(sequence), L, late_failed=True)
     if max(scores, default=0) <= 0:
         assert found is None
     else:

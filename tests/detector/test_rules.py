@@ -102,16 +102,16 @@ def down_by_definition(sequence, loaded_before):
     for index in range(len(sequence) - 1, -1, -1):
         if sequence[index].in_time or sequence[index].late_answered:
             break
-        if sequence[index].decided or sequence[index].late_overdue:
+        if sequence[index].decided or sequence[index].late_failed:
             row.insert(0, index)
     if not row:
         return False
-    loaded = next(i for i, b in enumerate(sequence) if b.decided or b.late_overdue)
+    loaded = next(i for i, b in enumerate(sequence) if b.decided or b.late_failed)
     settled_at = 0 if loaded_before >= 40 else 40 - loaded_before + (0 if loaded_before else loaded)
     span = len(sequence) - row[0]
-    every = sum(sequence[i].violations + sequence[i].late_overdue for i in row)
+    every = sum(sequence[i].violations + sequence[i].late_failed for i in row)
     quick = sum(
-        b.violations + b.late_overdue if i >= settled_at else b.violations - b.slow
+        b.violations + b.late_failed if i >= settled_at else b.violations - b.slow
         for i, b in ((i, sequence[i]) for i in row)
     )
     return (quick >= 5 and span >= 5) or (every >= 5 and span >= 20)
@@ -156,12 +156,12 @@ def test_empty_buckets_neither_break_the_row_nor_stop_its_time():
 
 
 def test_a_starved_client_with_an_answer_now_and_then_sees_no_dead_server():
-    starved = [Evidence(late_overdue=1, late_answered=1)] * 100
+    starved = [Evidence(late_failed=1, late_answered=1)] * 100
     assert feed(HardDown(L, under_load_ns=2 * 10**9), starved) is None
 
 
-def test_late_overdue_slots_are_violations_for_hard_down_alone():
-    late = Evidence(late_overdue=10)
+def test_late_failed_slots_are_violations_for_hard_down_alone():
+    late = Evidence(late_failed=10)
     assert feed(HardDown(L), [CLEAN] * 100 + [late] * 20) == 104
     assert feed(HardDown(L), [late] * 40) == 19
     assert feed(HardDown(L), [CLEAN] * 100 + [Evidence(1, 0, 0, 10)] * 100) is None

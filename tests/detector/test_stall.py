@@ -17,7 +17,7 @@ def fired_at(stall, steps):
     for now_ns, completed, in_flight in steps:
         trigger = stall.feed(now_ns, completed, in_flight)
         if trigger is not None:
-            assert (trigger.rule, trigger.n, trigger.x) == ("hard-down", in_flight, in_flight)
+            assert (trigger.rule, trigger.n, trigger.x) == ("stalled", in_flight, in_flight)
             return now_ns
     return None
 
