@@ -49,6 +49,7 @@ cdef inline int policy_choose(PolicyState *self, uint32_t mask,
                               const uint32_t *in_flight) noexcept nogil:
     """The server whose turn it is among those of the mask, which is not empty."""
     cdef int best, other, s
+    cdef int64_t credit, most
     if mask & (mask - 1) == 0:
         return first_of(mask)
     if self.kind == POLICY_LEAST_OUTSTANDING:
@@ -56,13 +57,12 @@ cdef inline int policy_choose(PolicyState *self, uint32_t mask,
         best = random_of(self, mask)
         other = random_of(self, mask & ~(<uint32_t> 1 << best))
         return other if in_flight[other] < in_flight[best] else best
-    best = NONE
-    while mask:
-        s = first_of(mask)
-        mask &= mask - 1
-        if best == NONE or (self.credit[s] + self.weight[s]
-                            > self.credit[best] + self.weight[best]):
-            best = s
+    best = first_of(mask)
+    most = self.credit[best] + self.weight[best]
+    for s in range(best + 1, self.servers):
+        credit = self.credit[s] + self.weight[s]
+        if credit > most and mask >> s & 1:
+            best, most = s, credit
     return best
 
 
@@ -86,17 +86,16 @@ cdef inline int policy_pick(PolicyState *self, uint32_t in_use, const uint32_t *
 
 cdef inline int policy_took(PolicyState *self, int server) noexcept nogil:
     """The slot was handed to the server picked last: smooth weighted round-robin, as in nginx."""
-    cdef int64_t total = 0
+    cdef int64_t weight, total = 0
     cdef uint32_t mask = self.among
     cdef int s
     if mask & (mask - 1) == 0 or self.kind == POLICY_LEAST_OUTSTANDING:
         return 0
     # A full server earns no turns, or it would get every slot once it had room again.
-    while mask:
-        s = first_of(mask)
-        mask &= mask - 1
-        self.credit[s] += self.weight[s]
-        total += self.weight[s]
+    for s in range(self.servers):
+        weight = self.weight[s] * <int64_t> (mask >> s & 1)
+        self.credit[s] += weight
+        total += weight
     self.credit[server] -= total
     return 0
 

@@ -70,7 +70,7 @@ def progress_text(progress: Progress) -> str:
     share = 100 * progress.violations / progress.decided if progress.decided else 0.0
     latency = "no answers"
     if progress.p50_ns is not None and progress.p99_ns is not None:
-        latency = f"p50 {progress.p50_ns / 1e6:.4g} p99 {progress.p99_ns / 1e6:.4g} ms"
+        latency = f"p50 {progress.p50_ns / 1e6:.3g} p99 {progress.p99_ns / 1e6:.3g} ms"
     done_s = min(progress.t_ns, progress.duration_ns) / NS_PER_S
     at = "".join(server_letter(one) for one in progress.in_use[:MOST_LETTERS])
     return (

@@ -33,7 +33,7 @@ def changed(**fields):
 
 def test_text():
     assert progress_text(RUN) == (
-        "run 12/60 s  ok 23900  p50 8.41 p99 46.12 ms  violated 0.12 %  in flight 17"
+        "run 12/60 s  ok 23900  p50 8.41 p99 46.1 ms  violated 0.12 %  in flight 17"
     )
     assert len(progress_text(changed(ok=10**7, duration_ns=3600 * 10**9))) <= 80
 

@@ -153,7 +153,10 @@ def _servers(summary: Summary) -> Iterator[str]:
             yield name
             name = ""
         yield _server_row(name, _server_figures(summary, url))
-    idle = [name for url, name in names.items() if url not in used]
+    missing = {str(server.get("url")) for server in summary.servers if server.get("missing")}
+    idle = [
+        name + " (missing)" * (url in missing) for url, name in names.items() if url not in used
+    ]
     if idle:
         yield from wrapped("standby", ", ".join(idle))
 
