@@ -10,7 +10,8 @@ from libc.stdlib cimport calloc, free
 from harness._histogram cimport Bins, Histogram, bins_record
 from harness._shm cimport (
     FLAG_CLIENT_LATE, FLAG_OVERDUE, IN_TIME, OUTCOME_ERROR, OUTCOME_NONE, OUTCOME_OK,
-    OUTCOME_LOST, OUTCOME_TIMEOUT, REASON_BACKPRESSURE, UNDECIDED, VIOLATED_SLOW, Record, Ring, Segment,
+    OUTCOME_LOST, OUTCOME_TIMEOUT, REASON_BACKPRESSURE, UNDECIDED, VIOLATED_SLOW, Record, Ring,
+    Segment,
 )
 from harness.includes.atomics cimport load_acquire, store_release
 
