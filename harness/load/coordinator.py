@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from harness._ledger import orphans
+from harness._orphans import orphans
 from harness._shm import Segment
 from harness._tally import Tally
 from harness.load.channel import ChannelClosed
