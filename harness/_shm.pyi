@@ -66,6 +66,9 @@ class Segment:
     def turned(self, worker: int, gap_ns: int) -> None:
         """A worker has turned its loop, ``gap_ns`` later than planned."""
 
+    def pulse(self, worker: int) -> tuple[int, int, int]:
+        """Heartbeat and watermark (ns), and a bit for each server it has a connection to."""
+
     def heartbeat_ns(self, worker: int) -> int: ...
     def watermark_ns(self, worker: int) -> int:
         """The worker's slots before this are all decided and pushed."""

@@ -167,6 +167,15 @@ cdef class Segment:
         page.loop_turns += 1
         page.max_loop_gap_ns = max(page.max_loop_gap_ns, gap_ns)
 
+    def pulse(self, int worker):
+        cdef WorkerPage *page = self.worker_page(worker)
+        cdef uint32_t links = 0
+        cdef int server
+        for server in range(MAX_SERVERS):
+            if load_acquire_u8(&page.connected[server]):
+                links |= <uint32_t> 1 << server
+        return load_acquire_i64(&page.heartbeat_ns), load_acquire_i64(&page.watermark_ns), links
+
     def heartbeat_ns(self, int worker):
         return load_acquire_i64(&self.worker_page(worker).heartbeat_ns)
 

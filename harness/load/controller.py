@@ -63,33 +63,31 @@ class Controller:
         self.complete_ns = -1
         self.clock_ns = 0
         self.silent: set[int] = set()
-        self.heard: list[int] = []
-        self.linked: dict[tuple[int, int], bool] = {}
+        self.links: dict[int, int] = {}  # by worker: a bit for each server, as last told
+        self.pulses: dict[int, tuple[int, int, int]] = {}  # of the workers heard of
         self.told: Counter[str] = Counter()
         self.in_use = policy.in_use
         self.watches = {server: self._watch(0, config.warmup_ns) for server in self.in_use}
 
     def look(self, now_ns: int) -> None:
         """Read how far each worker is, so that what is drained next covers it."""
-        self.heard = []
-        beats_ns = []
+        self.pulses = {}
         for worker in self.fleet.workers:
             if worker.state != "running":
                 continue
-            beat_ns = self.segment.heartbeat_ns(worker.index)
-            silent = now_ns - max(0, beat_ns) > SILENT_NS
+            pulse = self.segment.pulse(worker.index)
+            silent = now_ns - max(0, pulse[0]) > SILENT_NS
             if silent != (worker.index in self.silent):
                 self.silent ^= {worker.index}
                 kind = "worker_silent" if silent else "worker_back"
                 self._tell(kind, now_ns, worker=worker.index)
             if not silent:
-                self.heard.append(worker.index)
-                beats_ns.append(beat_ns)
-        if self.heard:
-            slowest_ns = min(map(self.segment.watermark_ns, self.heard))
+                self.pulses[worker.index] = pulse
+        if self.pulses:
+            self.clock_ns = min(beat_ns for beat_ns, _, _ in self.pulses.values())
+            slowest_ns = min(watermark_ns for _, watermark_ns, _ in self.pulses.values())
             # What a worker brings once it is back is recorded, but is no evidence any more.
             self.complete_ns = max(self.complete_ns, slowest_ns)
-            self.clock_ns = min(beats_ns)
 
     def turn(self, now_ns: int) -> bool:
         """Judge what is complete. True: the run is to stop, as all servers are bad."""
@@ -127,7 +125,7 @@ class Controller:
                     return stop
             if not watch.stalls:
                 continue
-            in_flight = sum(self.segment.in_flight(one, server)[0] for one in self.heard)
+            in_flight = sum(self.segment.in_flight(one, server)[0] for one in self.pulses)
             completed = self._completed(server)
             for stall in watch.stalls:
                 trigger = stall.feed(self.clock_ns, completed, in_flight)
@@ -239,19 +237,20 @@ class Controller:
         return int(np.sum(counts[Outcome.OK]) + np.sum(counts[Outcome.ERROR]))
 
     def _connected(self, server: int) -> bool:
-        return bool(self.heard) and all(self.segment.connected(one, server) for one in self.heard)
+        return bool(self.pulses) and all(
+            links >> server & 1 for _, _, links in self.pulses.values()
+        )
 
     def _follow_connections(self, now_ns: int) -> None:
-        for worker in self.heard:
-            if self.segment.watermark_ns(worker) < 0:
+        for worker, (_, watermark_ns, links) in self.pulses.items():
+            if watermark_ns < 0:
                 continue  # it has not begun
-            for server in range(self.servers):
-                linked = self.segment.connected(worker, server) > 0
-                if linked == self.linked.setdefault((worker, server), linked):
-                    continue
-                self.linked[worker, server] = linked
-                kind = "connection_back" if linked else "connection_lost"
-                self._tell(kind, now_ns, server=server, worker=worker)
+            changed = links ^ self.links.setdefault(worker, links)
+            self.links[worker] = links
+            for server in range(self.servers if changed else 0):
+                if changed >> server & 1:
+                    kind = "connection_back" if links >> server & 1 else "connection_lost"
+                    self._tell(kind, now_ns, server=server, worker=worker)
 
     def _tell(self, kind: str, t_ns: int, **facts: Any) -> None:
         self.told[kind] += 1

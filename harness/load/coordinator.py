@@ -13,12 +13,16 @@ from numpy.typing import NDArray
 from harness._orphans import orphans
 from harness._shm import Segment
 from harness._tally import Tally
+from harness.config import NS_PER_S
 from harness.load.channel import ChannelClosed
 from harness.load.fleet import Fleet, WorkerProcess
 from harness.plan import PlanSpec
 from harness.records import ABSENT_NS, BUCKET_NS, NO_SERVER, RECORD, Flag, Outcome
 
-DRAIN_EVERY_S = 0.005
+LOOK_EVERY_MS = 5
+TURN_EVERY_NS = 25_000_000
+"""What it takes to drain the rings hardly depends on how much there is in them."""
+
 LEAD_NS = 30_000_000
 """From the word to start to slot 0: the workers have to hear it."""
 HUNG_NS = 5_000_000_000
@@ -26,7 +30,7 @@ CUT_LEAD_NS = 50_000_000
 """The cut lies this far ahead, so that no worker has passed it when it is set."""
 OVERTIME_NS = 500_000_000
 """After the end of the drain a worker that has not ended is killed."""
-RELEASE_EVERY_S = 0.1
+RELEASE_EVERY_NS = 100_000_000
 STOOD_STILL_NS = 5 * BUCKET_NS
 """A coordinator that did not run for so long decided late on whatever happened meanwhile."""
 
@@ -84,6 +88,8 @@ class Coordinator:
         self.fleet = fleet
         self.servers = servers
         self.interrupts = 0
+        self.sampled = -1  # the last bucket that was
+        self.complete = -1  # the last bucket that was
 
     def interrupt(self) -> None:
         """Once: take no more slots and drain. Twice: give up what is in flight."""
@@ -102,10 +108,10 @@ class Coordinator:
             poller.register(worker.channel, select.POLLIN)
             poller.register(worker.pidfd, select.POLLIN)
         handled = 0
-        now_ns = time.monotonic_ns() - phase.origin_ns
-        t_release_s = t_progress_s = time.monotonic()
+        t_turn_ns = now_ns = time.monotonic_ns() - phase.origin_ns
+        routine = _Routine(phase, now_ns)
         while running := [w for w in self.fleet.workers if w.state == "running"]:
-            poller.poll(DRAIN_EVERY_S * 1000)
+            ready = {fd for fd, _ in poller.poll(LOOK_EVERY_MS)}
             before_ns, now_ns = now_ns, time.monotonic_ns() - phase.origin_ns
             if now_ns - before_ns > STOOD_STILL_NS:
                 late = {"t_ns": now_ns, "event": "coordinator_late", "gap_ns": now_ns - before_ns}
@@ -113,14 +119,17 @@ class Coordinator:
             if self.interrupts > handled:
                 handled = self.interrupts
                 self._cut(phase, now_ns, give_up=handled > 1)
-            self._turn(phase, running, poller, now_ns)
-            now_s = time.monotonic()
-            if now_s - t_release_s >= RELEASE_EVERY_S:
-                t_release_s = now_s
-                phase.release()
-            if now_s - t_progress_s >= 1.0:
-                t_progress_s += 1.0
-                phase.progress(phase, now_ns)
+            for event in phase.commands(now_ns):
+                phase.tell(event)
+            if not ready and now_ns - t_turn_ns < TURN_EVERY_NS and not self._complete(phase):
+                continue
+            t_turn_ns = now_ns
+            self._turn(phase, running, ready, now_ns)
+            routine.turn(now_ns)
+            for worker in running:
+                if worker.state != "running":
+                    poller.unregister(worker.channel)
+                    poller.unregister(worker.pidfd)
         if phase.control is not None:
             phase.control.finish()
         for worker in self.fleet.workers:
@@ -128,22 +137,27 @@ class Coordinator:
                 self._account_for_dead(phase, worker)
 
     def _turn(
-        self, phase: Phase, running: list[WorkerProcess], poller: select.poll, now_ns: int
+        self, phase: Phase, running: list[WorkerProcess], ready: set[int], now_ns: int
     ) -> None:
         """Drain the rings, and act on what they brought."""
         if phase.control is not None:
             phase.control.look(now_ns)
         for worker in running:
-            self._look_after(phase, worker, poller, now_ns)
+            self._look_after(phase, worker, ready, now_ns)
         if phase.control is not None and phase.control.turn(now_ns):
             self._cut(phase, now_ns, give_up=False)
-        for event in phase.commands(now_ns):
-            phase.tell(event)
         self._sample(phase, now_ns)
+
+    def _complete(self, phase: Phase) -> bool:
+        """Whether another bucket is, as far as workers tell, so that there may be a decision."""
+        slowest_ns = min(map(self.segment.watermark_ns, range(self.segment.workers)))
+        complete, self.complete = self.complete, slowest_ns // BUCKET_NS
+        return phase.control is not None and self.complete > complete
 
     def _start(self, phase: Phase) -> None:
         buckets = phase.tally.bucket_count
         phase.samples = np.full((self.servers, buckets), -1, dtype=np.int32)
+        self.sampled = self.complete = -1
         self.segment.reset()
         self.segment.set_verdict(0, phase.in_use)
         phase.origin_ns = time.monotonic_ns() + LEAD_NS
@@ -173,13 +187,14 @@ class Coordinator:
         self.fleet.wake()
 
     def _look_after(
-        self, phase: Phase, worker: WorkerProcess, poller: select.poll, now_ns: int
+        self, phase: Phase, worker: WorkerProcess, ready: set[int], now_ns: int
     ) -> None:
-        # Looked at before the ring is drained: what a dead worker pushed is all there then.
-        dead = worker.dead
+        # Seen before the ring is drained: what a dead worker pushed is all there then.
+        dead = worker.pidfd in ready
         message = None
-        with contextlib.suppress(ChannelClosed):
-            message = worker.channel.receive(0)
+        if worker.channel.fileno() in ready:
+            with contextlib.suppress(ChannelClosed):
+                message = worker.channel.receive(0)
         phase.tally.drain(self.segment, worker.index)
         if message is not None and "ended" in message:
             worker.ended, worker.state = message["ended"], "finished"
@@ -194,13 +209,11 @@ class Coordinator:
         if worker.state in ("died", "hung"):
             worker.t_dead_ns = time.monotonic_ns()
             phase.tell({"t_ns": now_ns, "event": f"worker_{worker.state}", "worker": worker.index})
-        if worker.state != "running":
-            poller.unregister(worker.channel)
-            poller.unregister(worker.pidfd)
 
     def _sample(self, phase: Phase, now_ns: int) -> None:
         bucket = now_ns // BUCKET_NS
-        if 0 <= bucket < phase.samples.shape[1]:
+        if bucket != self.sampled and 0 <= bucket < phase.samples.shape[1]:
+            self.sampled = bucket
             for server in range(self.servers):
                 phase.samples[server, bucket] = self.fleet.in_flight(server)
 
@@ -233,3 +246,19 @@ class Coordinator:
             rows["outcome"] = Outcome.UNSENT
             rows["flags"] = Flag.MADE
             phase.tally.add_rows(rows)
+
+
+class _Routine:
+    """What is done every so often while a phase runs."""
+
+    def __init__(self, phase: Phase, now_ns: int) -> None:
+        self.phase = phase
+        self.t_release_ns = self.t_progress_ns = now_ns
+
+    def turn(self, now_ns: int) -> None:
+        if now_ns - self.t_release_ns >= RELEASE_EVERY_NS:
+            self.t_release_ns = now_ns
+            self.phase.release()
+        if now_ns - self.t_progress_ns >= NS_PER_S:
+            self.t_progress_ns += NS_PER_S
+            self.phase.progress(self.phase, now_ns)
