@@ -12,6 +12,7 @@ from harness.doctor.search import Bracket
 from harness.errors import NotStartedError
 from harness.results.summary import Summary
 from harness.results.validity import LATENESS_FLOOR_NS
+from harness.units import format_latency_ms
 
 TRIES = 2
 """One stall of the machine breaks a run of a second; a rate is broken when it breaks twice."""
@@ -129,7 +130,7 @@ def fault_of(summary: Summary) -> str | None:
         return f"the worker came too late to {totals.dropped_client} of {totals.scheduled}"
     p99_ns = summary.lateness_ns.p99
     if p99_ns is not None and p99_ns > LATENESS_FLOOR_NS:
-        return f"lateness p99 {p99_ns / 1000:.0f} us"
+        return f"lateness p99 {format_latency_ms(p99_ns)} ms"
     if summary.invalid_reasons:
         return summary.invalid_reasons[0].text
     if totals.ok != totals.scheduled:

@@ -24,9 +24,10 @@ def interruptible() -> Iterator[Callable[[], None]]:
 
     def check() -> None:
         try:
-            came = [number for number in CAUGHT if number in reader.recv(4096)]
+            noticed = reader.recv(4096)
         except BlockingIOError:
             return
+        came = [number for number in CAUGHT if number in noticed]
         if came:
             raise InterruptedRunError(came[0].name)
 
