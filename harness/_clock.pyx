@@ -18,12 +18,12 @@ cdef int64_t LONG_GAP_NS = 1_000_000
 
 def read_cost_ns(int reads):
     cdef int64_t start_ns, last_ns = 0
-    cdef int i
+    cdef int _
     if reads < 1:
         raise ValueError(f"{reads} reads cannot be timed")
     with nogil:
         start_ns = clock_ns()
-        for i in range(reads):
+        for _ in range(reads):
             last_ns = clock_ns()
     return (last_ns - start_ns) / <double> reads
 

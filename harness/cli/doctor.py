@@ -10,9 +10,7 @@ def doctor(
         list[str] | None,
         typer.Option("-u", metavar="HOST:PORT", help="Measure the path to this server."),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print facts and rows as JSON.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print facts and rows as JSON.")] = False,
 ) -> int:
     """Examine this host in half a minute: clock, CPUs, sleeps, gaps, the highest rate it holds."""
     import json

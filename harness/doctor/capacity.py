@@ -1,6 +1,5 @@
 """The highest rate and the smallest lateness this host holds: short real runs, searched."""
 
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,12 +20,16 @@ REQUEST_TIMEOUT_NS = 2 * NS_PER_S
 
 @dataclass(frozen=True)
 class Trial:
-    """One short run. ``fault``: why it was not held, None if it was. Lateness in ns."""
+    """One short run. ``fault``: why it was not held, None if it was. Lateness in ns.
+
+    ``pacing`` says whether its workers spun, and why.
+    """
 
     rate: float
     fault: str | None
     p50_ns: int | None = None
     p99_ns: int | None = None
+    pacing: str = ""
 
     @property
     def held(self) -> bool:
@@ -36,11 +39,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Capacity:
-    """What was found. ``pacing``: whether the workers spin at the best rate, and why."""
+    """What was found; ``trials`` in order."""
 
     bracket: Bracket
     trials: tuple[Trial, ...]
-    pacing: str
 
     @property
     def smallest(self) -> Trial | None:
@@ -48,77 +50,80 @@ class Capacity:
         known = [trial for trial in self.trials if trial.p99_ns is not None]
         return min(known, key=lambda trial: trial.p99_ns or 0, default=None)
 
-    @property
-    def broken(self) -> Trial | None:
-        """The last trial at the bracket's broken end; None if there is none."""
-        tried = [trial for trial in self.trials if trial.rate == self.bracket.broken]
+    def last_at(self, rate: float | None) -> Trial | None:
+        """The last trial at this rate, an end of the bracket; None if there is none."""
+        tried = [trial for trial in self.trials if trial.rate == rate]
         return tried[-1] if tried else None
 
 
 def find_capacity(
-    url: str,
-    model: str,
-    *,
-    trial_ns: int,
-    search_s: float,
-    on_trial: Callable[[Trial], None],
-    check: Callable[[], None],
+    attempt: Callable[[float], Trial], search_s: float, on_trial: Callable[[Trial], None]
 ) -> Capacity:
-    """Try rates against the embedded server at ``url`` for about ``search_s``.
-
-    ``check`` is called after each trial, and may raise. Raises NotStartedError if not even the
-    first trial can be started, ResultsError.
-    """
+    """Search with ``attempt`` for about ``search_s``, and one trial at least."""
     bracket = Bracket()
     trials: list[Trial] = []
-    pacing = ""
     t_end_s = time.monotonic() + search_s
     longest_s = 0.0
-    with tempfile.TemporaryDirectory(prefix="harness-doctor-") as place:
-        while (rate := bracket.next_rate()) is not None:
-            for _ in range(TRIES):
-                started_s = time.monotonic()
-                if trials and started_s + longest_s > t_end_s:
-                    return Capacity(bracket, tuple(trials), pacing)
-                config = _config(url, model, rate, trial_ns, Path(place, str(len(trials))))
-                trial, reason = _try(config, must_start=not trials)
-                check()
-                longest_s = max(longest_s, time.monotonic() - started_s)
-                trials.append(trial)
-                on_trial(trial)
-                if trial.held:
-                    break
-            if trial.held or not pacing:
-                pacing = reason
-            bracket = bracket.after(rate, trial.held)
-    return Capacity(bracket, tuple(trials), pacing)
+    while (rate := bracket.next_rate()) is not None:
+        for _ in range(TRIES):
+            started_s = time.monotonic()
+            if trials and started_s + longest_s > t_end_s:
+                return Capacity(bracket, tuple(trials))
+            trial = attempt(rate)
+            longest_s = max(longest_s, time.monotonic() - started_s)
+            trials.append(trial)
+            on_trial(trial)
+            if trial.held:
+                break
+        bracket = bracket.after(rate, trial.held)
+    return Capacity(bracket, tuple(trials))
 
 
-def _config(url: str, model: str, rate: float, trial_ns: int, out: Path) -> BenchConfig:
-    return BenchConfig(
-        model=model,
-        urls=(url,),
-        dist="poisson",
-        rate=rate,
-        duration_ns=trial_ns,
-        warmup_ns=0,
-        request_timeout_ns=REQUEST_TIMEOUT_NS,
-        records="none",
-        out=str(out),
-    )
+class TrialRuns:
+    """Trials of ``trial_ns`` against the server at ``url``; results go under ``place``.
 
+    ``check`` is called after each, and may raise. The first raises NotStartedError if it cannot be
+    started; one of a higher rate may lack the memory, and is not held.
+    """
 
-def _try(config: BenchConfig, must_start: bool) -> tuple[Trial, str]:
-    """One run, and why its workers spin or sleep."""
-    try:
-        summary = Bench(config).run().summary
-    except NotStartedError as error:
-        if must_start:
-            raise
-        return Trial(config.rate, f"not started: {error}"), ""
-    lateness = summary.lateness_ns
-    trial = Trial(config.rate, fault_of(summary), lateness.p50, lateness.p99)
-    return trial, str(summary.host.get("cpu_plan", ""))
+    def __init__(
+        self, url: str, model: str, trial_ns: int, place: Path, check: Callable[[], None]
+    ) -> None:
+        self.url = url
+        self.model = model
+        self.trial_ns = trial_ns
+        self.place = place
+        self.check = check
+        self.started = 0
+
+    def __call__(self, rate: float) -> Trial:
+        """One trial."""
+        config = self._config(rate)
+        try:
+            summary = Bench(config).run().summary
+        except NotStartedError as error:
+            self.check()
+            if not self.started:
+                raise
+            return Trial(rate, f"not started: {error}")
+        self.check()
+        self.started += 1
+        lateness, pacing = summary.lateness_ns, str(summary.host.get("cpu_plan", ""))
+        return Trial(rate, fault_of(summary), lateness.p50, lateness.p99, pacing)
+
+    def _config(self, rate: float) -> BenchConfig:
+        return BenchConfig(
+            model=self.model,
+            urls=(self.url,),
+            dist="poisson",
+            rate=rate,
+            duration_ns=self.trial_ns,
+            warmup_ns=0,
+            request_timeout_ns=REQUEST_TIMEOUT_NS,
+            records="none",
+            out=str(self.place / str(self.started)),
+            force=True,
+        )
 
 
 def fault_of(summary: Summary) -> str | None:

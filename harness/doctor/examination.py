@@ -1,14 +1,16 @@
 """The examination: everything ``harness doctor`` measures, in order, in about half a minute."""
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness._clock import read_cost_ns
 from harness.config import NS_PER_S
 from harness.control.address import parse_address
 from harness.control.client import ControlClient
 from harness.control.probe import path_floor_ns
-from harness.doctor.capacity import Trial, find_capacity
+from harness.doctor.capacity import Trial, TrialRuns, find_capacity
 from harness.doctor.facts import Facts
 from harness.doctor.interruption import interruptible
 from harness.doctor.judgement import time_text
@@ -87,14 +89,18 @@ def _examine(
         on_note(
             f"highest rate against it, runs of {effort.trial_s:g} s for about {effort.search_s:g} s"
         )
-        capacity = find_capacity(
-            server.url,
-            server.config.model.name,
-            trial_ns=round(effort.trial_s * NS_PER_S),
-            search_s=effort.search_s,
-            on_trial=lambda trial: on_note(_trial_text(trial)),
-            check=check,
-        )
+        with tempfile.TemporaryDirectory(prefix="harness-doctor-") as place:
+            capacity = find_capacity(
+                TrialRuns(
+                    server.url,
+                    server.config.model.name,
+                    round(effort.trial_s * NS_PER_S),
+                    Path(place),
+                    check,
+                ),
+                effort.search_s,
+                lambda trial: on_note(_trial_text(trial)),
+            )
     return Facts(
         host=host,
         cpu=cpu,

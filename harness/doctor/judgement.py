@@ -63,11 +63,8 @@ def time_text(time_ns: float) -> str:
 
 
 def _clock(facts: Facts) -> Measured:
-    source = facts.host.get("clock_source")
-    value = (
-        f"{clean_text(str(source), 24) if source else 'not shown here'},"
-        f" {facts.clock_read_ns:.0f} ns a read"
-    )
+    source = _name(facts, "clock_source")
+    value = f"{source or 'not shown here'}, {facts.clock_read_ns:.0f} ns a read"
     if facts.clock_read_ns > CLOCK_READ_LIMIT_NS:
         return value, (
             f"a read should cost under {CLOCK_READ_LIMIT_NS:.0f} ns; use the clock source tsc"
@@ -78,14 +75,17 @@ def _clock(facts: Facts) -> Measured:
     return value, None
 
 
+def _name(facts: Facts, key: str) -> str:
+    return clean_text(str(facts.host.get(key) or ""), 24)
+
+
 def _governor(facts: Facts) -> Measured:
-    governor = facts.host.get("governor")
+    governor = _name(facts, "governor")
     if not governor:
         return "not shown here, as in most virtual machines", None
-    name = clean_text(str(governor), 24)
     if governor == "performance":
-        return name, None
-    return name, "clocks down between slots; cpupower frequency-set -g performance"
+        return governor, None
+    return governor, "clocks down between slots; cpupower frequency-set -g performance"
 
 
 def _cpus(facts: Facts) -> Measured:
@@ -160,11 +160,13 @@ def _path(facts: Facts) -> Measured:
 
 
 def _rate(capacity: Capacity) -> Measured:
-    held, broken = capacity.bracket.held, capacity.broken
+    bracket = capacity.bracket
+    broken, best = capacity.last_at(bracket.broken), capacity.last_at(bracket.held)
     why = "" if broken is None else f"{broken.rate:.0f}/s not: {clean_text(broken.fault or '')}"
-    if held is None:
-        return f"none held; {why}" if why else "none tried", _busy_advice()
-    pacing = f" ({capacity.pacing.partition(':')[0]})" if capacity.pacing else ""
+    if best is None:
+        return f"none held; {why}" if why else "none tried to the end", _busy_advice()
+    held = best.rate
+    pacing = f" ({best.pacing.partition(':')[0]})" if best.pacing else ""
     value = f"{held:.0f}/s{pacing}; {why}" if why else f"at least {held:.0f}/s{pacing}"
     if held < RATE_PER_WORKER:
         return value, f"a worker is planned for {RATE_PER_WORKER}/s; {_busy_advice()}"
