@@ -10,7 +10,7 @@ def oversleeps_ns(duration_ns: int) -> list[int]:
     """How long after its deadline each sleep ended (ns), for sleeps within ``duration_ns``.
 
     Sleeps of 100 to 400 us in an epoll wait with a timer slack of 1 ns, as a worker sleeps. A
-    signal ends the measurement early. Raises OSError without a file descriptor.
+    signal that cuts a sleep short ends the measurement. Raises OSError without a file descriptor.
     """
 
 def spin_gaps(duration_ns: int) -> tuple[int, int, int, int]:
