@@ -68,6 +68,7 @@ EXTENSIONS = [
         library_dirs=[NUMPY_RANDOM_LIB],
         libraries=["npyrandom", "m"],
     ),
+    extension("_clock"),
     extension("_shm"),
     extension("_histogram"),
     extension("_tally"),

@@ -16,8 +16,8 @@ from harness.control.keep_warm import kept_warm
 from harness.control.preflight import Preflight
 from harness.control.server_stats import Snapshot
 from harness.detector.policy import Policy, make_policy
+from harness.doctor.short import observed_host
 from harness.errors import InterruptedRunError, NotStartedError
-from harness.host import host_facts
 from harness.load.commands import AtCommands
 from harness.load.controller import Controller, blind_ns
 from harness.load.coordinator import Coordinator, Phase
@@ -84,8 +84,11 @@ class Session:
             phase = self._phase(requests, policy, coordinator, segment)
             control = self.control(segment, fleet, phase, policy, self.config)
             phase.control = control
-            started = datetime.now(UTC)
-            with kept_warm(self.config, prepared.checked, lambda: segment.verdict()[1]) as warmed:
+            with (
+                observed_host(prepared.cpus.worker_cpus) as host,
+                kept_warm(self.config, prepared.checked, lambda: segment.verdict()[1]) as warmed,
+            ):
+                started = datetime.now(UTC)
                 coordinator.run(phase)
             for event in self.commands.close():
                 phase.tell(event)
@@ -114,7 +117,7 @@ class Session:
                 stats_before=list(stats_before),
                 stats_after=self._statistics_after(coordinator),
                 events=phase.events,
-                host={**host_facts(), "cpu_plan": prepared.cpus.reason},
+                host={**host, "cpu_plan": prepared.cpus.reason},
                 started_utc=started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
                 origin_ns=phase.origin_ns,
                 run_id=secrets.token_hex(8),

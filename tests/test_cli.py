@@ -98,7 +98,7 @@ def test_mistakes_get_one_line(
 def test_help_names_every_command(tmp_path: Path) -> None:
     done = harness(cwd=tmp_path)
     assert done.returncode == 0
-    for command in ("bench", "demo", "serve"):
+    for command in ("bench", "demo", "doctor", "serve"):
         assert command in done.stdout
     assert harness("--version", cwd=tmp_path).stdout.strip() == __version__
     done = harness("bench", "--help", cwd=tmp_path)

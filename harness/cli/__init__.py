@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness import __version__
-from harness.cli import bench, demo, serve
+from harness.cli import bench, demo, doctor, serve
 from harness.errors import HarnessError
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ def harness(
 
 app.command("bench")(bench.bench)
 app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
 app.command("serve", context_settings=serve.PASS_ALL, add_help_option=False)(serve.serve)
 
 
