@@ -1,7 +1,8 @@
-"""Other load generators to compare with: perf_analyzer 2.41 and h2load, without root or container.
+"""Other programs that benchmarks run, without root or container.
 
-``python -m benchmarks.peers [DIR]`` (default ``.peers``). perf_analyzer comes from the last wheel
-of tritonclient that carried it, its libb64 and all of h2load from the distribution's packages.
+``python -m benchmarks.peers [DIR]`` (default ``.peers``): perf_analyzer 2.41 and h2load to compare
+with, valgrind to count instructions. perf_analyzer comes from the last wheel of tritonclient that
+carried it, its libb64 and all of the others from the distribution's packages.
 """
 
 import argparse
@@ -32,14 +33,15 @@ class Peer:
     version: str
     argv: tuple[str, ...]
     library_dirs: tuple[str, ...] = field(default=())
+    variables: dict[str, str] = field(default_factory=dict)
 
     def environment(self) -> dict[str, str]:
-        """This process's environment with the libraries the program needs."""
-        return _with_libraries(self.library_dirs)
+        """This process's environment with what the program needs."""
+        return {**_with_libraries(self.library_dirs), **self.variables}
 
 
 def peer(name: str, directory: Path = DIRECTORY, say: Say = silent) -> Peer:
-    """The peer ``perf_analyzer`` or ``h2load``, provisioned under ``directory`` if it is not yet.
+    """One of PEERS by its name, provisioned under ``directory`` if it is not yet.
 
     Raises NotStartedError: it cannot be had on this machine, and why.
     """
@@ -74,7 +76,7 @@ def _find(root: Path) -> Peer | None:
         return None
     if not os.access(argv[0], os.X_OK):
         return None
-    return Peer(stamp["name"], stamp["version"], argv, library_dirs)
+    return Peer(stamp["name"], stamp["version"], argv, library_dirs, stamp.get("variables", {}))
 
 
 def _perf_analyzer(folder: Path) -> Peer:
@@ -115,9 +117,26 @@ def _h2load(folder: Path) -> Peer:
     return Peer("h2load", version[1], (str(program),), library_dirs)
 
 
+def _valgrind(folder: Path) -> Peer:
+    installed = shutil.which("valgrind")
+    variables = {}
+    if installed:
+        program = Path(installed)
+    else:
+        _packages(folder, ("valgrind",))
+        program = folder / "usr" / "bin" / "valgrind"
+        variables["VALGRIND_LIB"] = str(folder / "usr" / "libexec" / "valgrind")
+    answer = run([program, "--version"], timeout_s=30, env={**os.environ, **variables})
+    version = re.search(r"valgrind-(\S+)", answer.stdout)
+    if version is None:
+        raise NotStartedError(f"it does not run: {(answer.stderr or answer.stdout)[-300:].strip()}")
+    return Peer("valgrind", version[1], (str(program),), (), variables)
+
+
 PEERS: dict[str, tuple[str, Callable[[Path], Peer]]] = {
     "perf_analyzer": ("2.41", _perf_analyzer),
     "h2load": ("distribution", _h2load),
+    "valgrind": ("distribution", _valgrind),
 }
 
 
