@@ -3,7 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from harness._ledger cimport LedgerState
 from harness.includes.linux cimport sockaddr_storage, socklen_t
-from harness.includes.nghttp2 cimport nghttp2_nv, nghttp2_session
+from harness.includes.nghttp2 cimport nghttp2_mem, nghttp2_nv, nghttp2_session
 
 cdef enum:  # Connection.state
     CONN_CLOSED = 0
@@ -47,6 +47,7 @@ cdef struct Connection:
     LedgerState *ledger
     Template *template
     Endpoint *endpoint
+    nghttp2_mem *memory
     int epoll_fd
     int fd
     int state
@@ -79,7 +80,8 @@ cdef struct Connection:
     bint graceful  # after a GOAWAY without error slots wait for the next connection
 
 cdef int connection_init(Connection *self, LedgerState *ledger, Template *template,
-                         Endpoint *endpoint, int epoll_fd, uint16_t index) noexcept nogil
+                         Endpoint *endpoint, nghttp2_mem *memory, int epoll_fd,
+                         uint16_t index) noexcept nogil
 cdef int connection_free(Connection *self) noexcept nogil
 cdef int connection_open(Connection *self, int64_t now_ns) noexcept nogil
 cdef int connection_submit(Connection *self, int32_t e) noexcept nogil

@@ -7,6 +7,7 @@ from libc.string cimport memcmp, memcpy, memmove
 from harness._ledger cimport LedgerState, ledger_alive, ledger_finish
 from harness._response cimport (
     FAULT_TOO_LARGE, ID_BYTES, id_byte, response_complete, response_feed, response_has_id,
+    write_id,
 )
 from harness._shm cimport (
     ENTRY_EXPIRED, ENTRY_HANDED, NONE, OUTCOME_ERROR, OUTCOME_OK, REASON_CONNECTION_LOST,
@@ -60,7 +61,9 @@ cdef ssize_t read_body(nghttp2_session *session, int32_t stream_id, uint8_t *buf
         data_flags[0] |= <uint32_t> NGHTTP2_DATA_FLAG_EOF
         self.completed = source.fd
     memcpy(buf, template.body + first, end - first)
-    if first < template.id_offset + ID_BYTES and end > template.id_offset:
+    if first <= template.id_offset and end >= template.id_offset + ID_BYTES:
+        write_id(buf + template.id_offset - first, template.prefix, entry.slot)
+    elif first < template.id_offset + ID_BYTES and end > template.id_offset:
         for i in range(max(first, template.id_offset), min(end, template.id_offset + ID_BYTES)):
             buf[i - first] = id_byte(template.prefix, entry.slot, <int> (i - template.id_offset))
     entry.written_bytes = <uint32_t> end
@@ -179,7 +182,8 @@ cdef int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t e
 
 
 cdef int connection_init(Connection *self, LedgerState *ledger, Template *template,
-                         Endpoint *endpoint, int epoll_fd, uint16_t index) noexcept nogil:
+                         Endpoint *endpoint, nghttp2_mem *memory, int epoll_fd,
+                         uint16_t index) noexcept nogil:
     """Memory for a connection that is closed. -1: no memory."""
     cdef uint32_t capacity = 1
     while capacity < <uint32_t> ledger.capacity:
@@ -187,6 +191,7 @@ cdef int connection_init(Connection *self, LedgerState *ledger, Template *templa
     self.ledger = ledger
     self.template = template
     self.endpoint = endpoint
+    self.memory = memory
     self.epoll_fd = epoll_fd
     self.index = index
     self.fd = -1
@@ -257,7 +262,8 @@ cdef int greet(Connection *self) noexcept nogil:
     cdef socklen_t length = sizeof(error)
     if getsockopt(self.fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0 or error != 0:
         return -1
-    if nghttp2_session_client_new2(&self.session, callbacks, self, options) != 0:
+    if nghttp2_session_client_new3(&self.session, callbacks, self, options,
+                                   self.memory) != 0:
         return -1
     entries[0].settings_id = NGHTTP2_SETTINGS_ENABLE_PUSH
     entries[0].value = 0

@@ -3,6 +3,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
 from harness._connection cimport Connection, Endpoint, Template
 from harness._ledger cimport Ledger, LedgerState
+from harness._pool cimport Pool
+from harness.includes.nghttp2 cimport nghttp2_mem
 
 
 cdef class Lanes:
@@ -10,6 +12,8 @@ cdef class Lanes:
     cdef LedgerState *books
     cdef object keep  # Python objects that C structures point into
     cdef Template template
+    cdef Pool pool  # of all sessions
+    cdef nghttp2_mem memory
     cdef Endpoint *endpoints
     cdef Connection *connections
     cdef uint16_t *places  # [server][lane]: index of its connection

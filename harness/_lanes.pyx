@@ -10,6 +10,7 @@ from harness._connection cimport (
     connection_lose, connection_open, connection_reset,
 )
 from harness._ledger cimport Ledger, LedgerState
+from harness._pool cimport pool_empty, pool_functions
 from harness._shm cimport ENTRY_EXPIRED
 from harness.includes.atomics cimport store_release_u8
 from harness.includes.linux cimport (
@@ -30,6 +31,7 @@ cdef enum:
 cdef class Lanes:
     def __cinit__(self):
         self.epoll_fd = -1
+        self.memory = pool_functions(&self.pool)
 
     def __init__(self, Ledger ledger not None, *, int control_fd, bytes body not None,
                  size_t id_offset, uint32_t outputs, uint32_t response_limit_bytes,
@@ -69,7 +71,7 @@ cdef class Lanes:
         for i in range(self.connection_count):
             s = i % self.servers
             if connection_init(&self.connections[i], self.books, &self.template,
-                               &self.endpoints[s], self.epoll_fd, i) < 0:
+                               &self.endpoints[s], &self.memory, self.epoll_fd, i) < 0:
                 raise MemoryError
             if i < self.servers * lanes:
                 self.places[s * lanes + i // self.servers] = i
@@ -103,6 +105,7 @@ cdef class Lanes:
             for i in range(self.connection_count):
                 if self.connections[i].ledger != NULL:
                     connection_free(&self.connections[i])
+        pool_empty(&self.pool)
         if self.endpoints != NULL:
             for i in range(self.servers):
                 free(self.endpoints[i].fields)

@@ -1,6 +1,7 @@
 # One gRPC response, read as it arrives: the 5-byte prefix, then the top-level fields of a
 # ModelInferResponse. Only the id and the number of outputs are looked at; the rest is skipped.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcmp
 
 cdef enum:
     ID_BYTES = 16
@@ -38,19 +39,26 @@ cdef struct ResponseState:
     uint8_t fault
 
 
+cdef extern from *:
+    """
+    static const uint8_t hn_hex_digits[] = "0123456789abcdef";
+    """
+    const uint8_t hex_digits "hn_hex_digits"[16]
+
+
 cdef inline uint8_t id_byte(uint8_t prefix, int64_t slot, int position) noexcept nogil:
     """Byte `position` of a request id: the prefix, then 15 lower-case hex digits of the slot."""
-    cdef int digit
     if position == 0:
         return prefix
-    digit = (slot >> (4 * (15 - position))) & 15
-    return 48 + digit if digit < 10 else 87 + digit
+    return hex_digits[(slot >> (4 * (15 - position))) & 15]
 
 
 cdef inline int write_id(uint8_t *target, uint8_t prefix, int64_t slot) noexcept nogil:
     cdef int i
-    for i in range(ID_BYTES):
-        target[i] = id_byte(prefix, slot, i)
+    target[0] = prefix
+    for i in range(ID_BYTES - 1, 0, -1):
+        target[i] = hex_digits[slot & 15]
+        slot >>= 4
     return 0
 
 
@@ -109,6 +117,7 @@ cdef inline int response_feed(ResponseState *self, const uint8_t *data, size_t l
     cdef size_t i = 0
     cdef uint32_t step
     cdef uint8_t byte
+    cdef uint8_t expected[ID_BYTES]
     if self.fault:
         return -1
     while i < length:
@@ -136,7 +145,11 @@ cdef inline int response_feed(ResponseState *self, const uint8_t *data, size_t l
                 step = <uint32_t> (length - i)
             if step > self.message_left:
                 return fail(self, FAULT_MALFORMED)
-            if self.phase == ID:
+            if self.phase == ID and step == ID_BYTES and self.left == ID_BYTES:
+                write_id(expected, prefix, slot)
+                if memcmp(data + i, expected, ID_BYTES) == 0:
+                    self.id_matched = ID_BYTES
+            elif self.phase == ID:
                 step = 1
                 if (self.id_matched < ID_BYTES
                         and data[i] == id_byte(prefix, slot, self.id_matched)):

@@ -27,7 +27,7 @@ from harness._server_infer cimport (
     Tensor,
 )
 from harness._server_journal cimport journal_close, journal_open
-from harness._server_pool cimport pool_calloc, pool_empty, pool_free, pool_malloc, pool_realloc
+from harness._pool cimport pool_empty, pool_functions
 from harness._server_request cimport complete_due
 from harness._server_session cimport (
     data_frame_bytes,
@@ -363,11 +363,7 @@ cdef class Server:
             b"ServerLive", b"ServerReady", b"ModelReady", b"ServerMetadata", b"ModelMetadata",
             b"ModelConfig", b"ModelStatistics",
         ]
-        engine.mem.mem_user_data = &engine.pool
-        engine.mem.malloc = pool_malloc
-        engine.mem.free = pool_free
-        engine.mem.calloc = pool_calloc
-        engine.mem.realloc = pool_realloc
+        engine.mem = pool_functions(&engine.pool)
 
     def _set_poller(self):
         cdef Engine *engine = &self.engine

@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from harness._server_answer cimport Segment
 from harness._server_infer cimport Model, Request
 from harness._server_journal cimport Journal
-from harness._server_pool cimport Pool
+from harness._pool cimport Pool
 from harness._server_service cimport DueHeap, Latency, Random
 from harness.includes.linux cimport sockaddr_storage, socklen_t
 from harness.includes.nghttp2 cimport (

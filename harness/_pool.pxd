@@ -1,12 +1,14 @@
 """Allocator for nghttp2: blocks in classes of 64 bytes on free lists, never locked.
 
-One pool belongs to one server, whose sessions live on one thread. Blocks go back to the
-system when the pool is emptied, not before.
+The sessions of one pool live on one thread. Blocks go back to the system when the pool is
+emptied, not before.
 """
 
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
+
+from harness.includes.nghttp2 cimport nghttp2_mem
 
 cdef enum:
     POOL_CLASS_BYTES = 64
@@ -19,6 +21,17 @@ cdef struct Pool:
     void *slabs
     uint8_t *slab
     size_t slab_left
+
+
+cdef inline nghttp2_mem pool_functions(Pool *pool) noexcept nogil:
+    """What nghttp2 calls, for this pool."""
+    cdef nghttp2_mem mem
+    mem.mem_user_data = pool
+    mem.malloc = pool_malloc
+    mem.free = pool_free
+    mem.calloc = pool_calloc
+    mem.realloc = pool_realloc
+    return mem
 
 
 cdef inline void *pool_malloc(size_t size, void *pool_ptr) noexcept nogil:
