@@ -52,7 +52,9 @@ class Ended:
         if self.exit_code == 0:
             return ""
         lines = [line for line in (self.stderr or self.stdout).splitlines() if line.strip()]
-        return f"exit {self.exit_code}: {clean_text(lines[-1], 120) if lines else 'it said nothing'}"
+        return (
+            f"exit {self.exit_code}: {clean_text(lines[-1], 120) if lines else 'it said nothing'}"
+        )
 
 
 class MemoryWatch(threading.Thread):

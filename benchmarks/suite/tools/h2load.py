@@ -21,7 +21,7 @@ BYTES = 64
 
 @dataclass(frozen=True)
 class H2load:
-    """A closed loop against the identity model of 16 FP32 only; no percentiles."""
+    """A closed loop of whole seconds against the identity model of 16 FP32; no percentiles."""
 
     peer: Peer
     name: str = "h2load"
@@ -45,7 +45,7 @@ class H2load:
         ended = run_limited(
             [
                 *(*self.peer.argv, "-t1", "-c1", f"-m{load.concurrency}", "-d", str(body)),
-                *("-D", f"{load.seconds:g}", "-H", "content-type: application/grpc"),
+                *("-D", str(max(1, round(load.seconds))), "-H", "content-type: application/grpc"),
                 *("-H", "te: trailers", f"http://{load.url}{PATH}"),
             ],
             limits=limits,

@@ -1,0 +1,120 @@
+"""What every case works with: the tools, the plan, the time left, and the result so far."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.suite.cpus import Cpus
+from benchmarks.suite.limits import Limits
+from benchmarks.suite.load import Load, Outcome
+from benchmarks.suite.plans import Plan
+from benchmarks.suite.result import Run, SuiteResult
+from benchmarks.suite.servers import Served
+from benchmarks.suite.slope import Point, cpu_per_request_us
+from benchmarks.suite.tools import Tool
+
+SPARE_S = 15.0
+"""A run may take this and twice its load's time, until it is killed."""
+
+OVERHEAD_S = 2.0
+"""What a run takes beside its load, about."""
+
+
+class OutOfTime(Exception):
+    """The time for the whole suite does not allow what comes next."""
+
+
+class Suite:
+    """One run of the suite. ``peers`` are the peers that can be had, by name."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        cpus: Cpus,
+        peers: dict[str, Tool],
+        result: SuiteResult,
+        folder: Path,
+        say: Callable[[str], None],
+    ) -> None:
+        self.plan, self.cpus, self.peers = plan, cpus, peers
+        self.result, self.say = result, say
+        self._folder = folder
+        self._end_s = time.monotonic() + plan.whole_s
+
+    @property
+    def left_s(self) -> float:
+        """Until the limit of the whole."""
+        return self._end_s - time.monotonic()
+
+    def needs(self, seconds: float) -> None:
+        """Raises OutOfTime if so long a step would not fit any more."""
+        if seconds > self.left_s:
+            raise OutOfTime(f"{seconds:.0f} s are needed, {max(0.0, self.left_s):.0f} s are left")
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """An empty folder on disk, for one run."""
+        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def available(self, *names: str) -> list[Tool]:
+        """Those peers that can be had, in this order."""
+        return [self.peers[name] for name in names if name in self.peers]
+
+    def add(self, run: Run) -> None:
+        """Keep a run and print its line."""
+        self.result.runs.append(run)
+        shown = run.trouble or "  ".join(f"{key} {value:.4g}" for key, value in run.figures.items())
+        self.say(f"{run.case}  {run.setting}  {run.tool}: {shown}")
+
+    def run(
+        self,
+        tool: Tool,
+        load: Load,
+        *,
+        limits: Limits | None = None,
+        on_start: Callable[[int], None] = lambda pid: None,
+    ) -> Outcome:
+        """One run of a tool. Raises OutOfTime."""
+        self.needs(load.seconds + OVERHEAD_S)
+        own = limits or Limits(2 * load.seconds + SPARE_S)
+        bounded = Limits(min(own.timeout_s, self.left_s), own.memory_bytes, own.sample_s)
+        with self.scratch() as folder:
+            return tool.run(load, bounded, self.cpus, folder, on_start)
+
+    def counted(self, tool: Tool, load: Load, served: Served) -> tuple[Outcome, int | None]:
+        """One run, and the requests it made by the server's count, else by its own."""
+        served.fresh()
+        before = served.executed()
+        outcome = self.run(tool, load)
+        after = served.executed()
+        if before is None or after is None:
+            return outcome, outcome.requests
+        return outcome, after - before
+
+    def slope(
+        self, tool: Tool, short: Load, long: Load, served: Served
+    ) -> tuple[dict[str, float], str]:
+        """The long run's figures with ``cpu_us`` a request from both runs; and the trouble, if any.
+
+        Raises OutOfTime.
+        """
+        points = []
+        figures: dict[str, float] = {}
+        for load in (short, long):
+            outcome, requests = self.counted(tool, load, served)
+            if outcome.trouble or requests is None:
+                return {}, outcome.trouble or "nobody counted its requests"
+            points.append(Point(outcome.ended.cpu_s, requests))
+            figures = dict(outcome.figures)
+            figures["peak_rss_mb"] = outcome.ended.peak_rss_bytes / 1e6
+        cpu_us = cpu_per_request_us(*points)
+        if cpu_us is not None:
+            figures["cpu_us"] = cpu_us
+        return figures, ""

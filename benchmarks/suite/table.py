@@ -1,0 +1,243 @@
+"""The result as text of 80 columns for a terminal, and as markdown."""
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import ModuleType
+
+from benchmarks.suite.cases import (
+    closed_loop,
+    constant_rate,
+    highest_rate,
+    large_requests,
+    long_run,
+    overload,
+    start_up,
+)
+from benchmarks.suite.claims import Judged, judge, ratio
+from benchmarks.suite.result import Control, SuiteResult
+
+WIDTH = 80
+OURS = "harness"
+
+CASES: tuple[ModuleType, ...] = (
+    closed_loop,
+    constant_rate,
+    highest_rate,
+    large_requests,
+    start_up,
+    overload,
+    long_run,
+)
+"""In the order they are run: the longest is the last, so that a limit cuts it alone."""
+
+LABELS = {
+    "rate": "requests/s",
+    "asked_rate": "asked for, requests/s",
+    "held_rate": "rate held, /s",
+    "broken_rate": "rate not held, /s",
+    "sent_mb_s": "sent, MB/s",
+    "cpu_us": "CPU a request, us",
+    "coordinator_us": "coordinator's CPU a record, us",
+    "cpu_s": "CPU, s",
+    "first_slot_s": "command to first slot, s",
+    "lateness_p50_us": "lateness p50, us",
+    "lateness_p99_us": "lateness p99, us",
+    "late_percent": "later than 1 ms, %",
+    "delayed_percent": "delayed, by its own word, %",
+    "latency_p50_us": "latency p50, us",
+    "latency_p99_us": "latency p99, us",
+    "valid": "runs that are valid",
+    "killed": "runs killed",
+    "dropped": "dropped",
+    "drops_backpressure": "dropped at the cap",
+    "drops_not_violations": "of them no violation",
+    "in_flight_max": "in flight, most",
+    "in_flight_cap": "cap",
+    "peak_rss_mb": "client's memory, MB",
+    "client_rss_mb": "client's memory, MB",
+    "server_rss_mb": "Triton's memory, MB",
+    "recovery_s": "well again after, s",
+    "coordinator_early_mb": "coordinator early, MB",
+    "coordinator_late_mb": "coordinator at the end, MB",
+    "coordinator_growth_percent": "coordinator grows, %",
+    "worker_early_mb": "worker early, MB",
+    "worker_late_mb": "worker at the end, MB",
+    "worker_growth_percent": "worker grows, %",
+}
+"""What is shown, in this order; other figures are stored only."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of one tool in one setting; ``ratio`` is the harness's median over this one."""
+
+    setting: str
+    figure: str
+    tool: str
+    median: float
+    low: float
+    high: float
+    runs: int
+    ratio: float | None
+
+
+def rows(result: SuiteResult, case: str) -> list[Row]:
+    """By setting, then by figure, then by tool, each in the order it came up."""
+    of_case = [run for run in result.runs if run.case == case]
+    found = []
+    for setting in dict.fromkeys(run.setting for run in of_case):
+        tools = dict.fromkeys(run.tool for run in of_case if run.setting == setting)
+        for figure in LABELS:
+            ours = result.median(case, setting, OURS, figure)
+            for tool in tools:
+                values = result.values(case, setting, tool, figure)
+                median = result.median(case, setting, tool, figure)
+                if median is not None:
+                    found.append(
+                        Row(
+                            *(setting, LABELS[figure], tool, median, min(values), max(values)),
+                            runs=len(values),
+                            ratio=None if tool == OURS else ratio(ours, median),
+                        )
+                    )
+    return found
+
+
+def troubles(result: SuiteResult, case: str) -> list[str]:
+    """Runs without figures: how many of one kind, and why the first of them."""
+    of_case = [run for run in result.runs if run.case == case]
+    kinds = Counter((run.setting, run.tool) for run in of_case)
+    lines = []
+    for setting, tool in kinds:
+        bad = [run for run in result.of(case, setting, tool) if run.trouble]
+        if bad:
+            lines.append(
+                f"{setting}, {tool}: {len(bad)} of {kinds[setting, tool]} runs: {bad[0].trouble}"
+            )
+    return lines
+
+
+def number(value: float | None) -> str:
+    """Three figures, whole above 100."""
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def head(result: SuiteResult) -> list[str]:
+    """What was run, where, with what."""
+    host = result.host
+    plan = "quick" if result.quick else "full"
+    end = "" if result.finished else ", not finished"
+    versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    lines = [
+        f"{plan} run of {result.started_utc}, {result.runs_asked} runs a tool,"
+        f" {result.took_s / 60:.1f} minutes{end}",
+        f"machine: {host.get('cpu_model') or 'unknown CPU'}, CPUs"
+        f" {host.get('cpus_allowed')}, server on {result.cpus['server']}, client on"
+        f" {result.cpus['client']}; kernel {host.get('kernel')}, clock {host.get('clock_source')},"
+        f" governor {host.get('governor') or 'unknown'}, CPU quota {host.get('cpu_quota') or 'none'}",
+        f"versions: {versions}",
+    ]
+    lines += [f"missing: {name}: {why}" for name, why in result.missing.items()]
+    return lines + [f"left out: {what}" for what in result.left_out]
+
+
+def control_line(controls: list[Control]) -> str:
+    """The gaps of one case in a line."""
+    parts = [
+        f"{one.when}: {one.over_100us} over 100 us, {one.over_1ms} over 1 ms, longest"
+        f" {one.max_us:.0f} us in {one.seconds:g} s"
+        for one in controls
+    ]
+    return "spin loop's gaps " + "; ".join(parts)
+
+
+def text(result: SuiteResult) -> str:
+    """For a terminal, at most 80 columns."""
+    return "\n".join(_text_lines(result))
+
+
+def _text_lines(result: SuiteResult) -> Iterator[str]:
+    for line in head(result):
+        yield from _wrapped(line)
+    for case in CASES:
+        found, wrong = rows(result, case.CASE), troubles(result, case.CASE)
+        if not (found or wrong):
+            continue
+        yield ""
+        yield f"{case.CASE}  {case.TITLE}"
+        yield f"{'':30}{'':19}{'median':>8} {'min .. max':>17} ratio"
+        for setting in dict.fromkeys(row.setting for row in found):
+            yield f" {setting}"
+            label = ""
+            for row in (one for one in found if one.setting == setting):
+                shown = row.figure if row.figure != label else ""
+                label = row.figure
+                span = f"{number(row.low)} .. {number(row.high)}"
+                yield (
+                    f"  {shown:30}{row.tool:17}{number(row.median):>8} {span:>17}"
+                    f" {number(row.ratio) if row.ratio is not None else '':>4}"
+                ).rstrip()
+        for line in wrong:
+            yield from _wrapped(f"! {line}")
+        controls = [one for one in result.controls if one.case == case.CASE]
+        if controls:
+            yield from _wrapped(control_line(controls))
+    yield ""
+    yield f"{'it must show':52}{'bound':>10}{'found':>9}"
+    for one in judge(result):
+        yield f" {one.claim.text:51}{bound(one):>10}{number(one.found):>9} {one.verdict}"
+
+
+def bound(one: Judged) -> str:
+    """With the direction."""
+    return f"{'>=' if one.claim.least else '<='} {one.claim.bound:g}"
+
+
+def _wrapped(line: str) -> list[str]:
+    return textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def markdown(result: SuiteResult) -> str:
+    """For docs/performance.md."""
+    return "\n".join(_markdown_lines(result))
+
+
+def _markdown_lines(result: SuiteResult) -> Iterator[str]:
+    for line in head(result):
+        yield f"- {_cell(line)}"
+    yield ""
+    yield "| it must show | bound | found | held |"
+    yield "|---|---|---|---|"
+    for one in judge(result):
+        yield f"| {one.claim.text} | {bound(one)} | {number(one.found)} | {one.verdict} |"
+    for case in CASES:
+        found, wrong = rows(result, case.CASE), troubles(result, case.CASE)
+        if not (found or wrong):
+            continue
+        yield ""
+        yield f"### {case.CASE}: {case.TITLE}"
+        if found:
+            yield ""
+            yield "| setting | figure | tool | median | min .. max | runs | harness / tool |"
+            yield "|---|---|---|---|---|---|---|"
+        for row in found:
+            span = f"{number(row.low)} .. {number(row.high)}"
+            ours = number(row.ratio) if row.ratio is not None else ""
+            yield (
+                f"| {_cell(row.setting)} | {row.figure} | {row.tool} | {number(row.median)} |"
+                f" {span} | {row.runs} | {ours} |"
+            )
+        yield ""
+        for line in wrong:
+            yield f"- {_cell(line)}"
+        controls = [one for one in result.controls if one.case == case.CASE]
+        if controls:
+            yield f"- {control_line(controls)}"
+
+
+def _cell(line: str) -> str:
+    return line.replace("|", "\\|")
