@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks.suite.cases import constant_rate, highest_rate, long_run, overload, start_up
+from benchmarks.suite.cases import (
+    closed_loop,
+    constant_rate,
+    highest_rate,
+    long_run,
+    overload,
+    start_up,
+)
 from benchmarks.suite.result import SuiteResult
 
 CACHED = "Triton, cached"
@@ -47,7 +54,9 @@ class Judged:
 CLAIMS = (
     *(
         Claim(
-            f"CPU a request, closed loop, harness / {peer}", "a", CACHED, "cpu_us", bound, peer=peer
+            f"CPU a request, closed loop, harness / {peer}",
+            *(closed_loop.CASE, CACHED, "cpu_us", bound),
+            peer=peer,
         )
         for peer, bound in (("perf_analyzer", 0.4), ("tritonclient", 0.15), ("h2load", 1.3))
     ),
@@ -93,22 +102,16 @@ CLAIMS = (
     Claim("coordinator's CPU a record, us", long_run.CASE, None, "coordinator_us", 0.3),
     Claim("coordinator's memory grows, %", long_run.CASE, None, "coordinator_growth_percent", 5),
     Claim("worker's memory grows, %", long_run.CASE, None, "worker_growth_percent", 5),
-    Claim("in flight at overload / cap", overload.CASE, overload.SETTING, "in_flight_share", 1),
-    Claim(
-        "drops at overload, at least",
-        overload.CASE,
-        overload.SETTING,
-        "drops_backpressure",
-        1,
-        True,
+    *(
+        Claim(text, overload.CASE, overload.SETTING, figure, bound, least)
+        for text, figure, bound, least in (
+            ("in flight at overload / cap", "in_flight_share", 1, False),
+            ("drops at overload, at least", "drops_backpressure", 1, True),
+            ("drops that are no violation", "drops_not_violations", 0, False),
+            ("Triton's memory at overload, MB", "server_rss_mb", 1000, False),
+            ("Triton well after the end, s", "recovery_s", 2, False),
+        )
     ),
-    Claim(
-        "drops that are no violation", overload.CASE, overload.SETTING, "drops_not_violations", 0
-    ),
-    Claim(
-        "Triton's memory at overload, MB", overload.CASE, overload.SETTING, "server_rss_mb", 1000
-    ),
-    Claim("Triton well after the end, s", overload.CASE, overload.SETTING, "recovery_s", 2),
     Claim("CPU of `bench --help`, s", start_up.CASE, start_up.HELP, "cpu_s", 0.4),
     Claim("command to first slot, s", start_up.CASE, start_up.FIRST_SLOT, "first_slot_s", 1.5),
 )

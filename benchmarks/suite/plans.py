@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Plan:
-    """Times in seconds. ``short_s`` and ``long_s`` are the two runs of a slope, of whole seconds."""
+    """Times in seconds. ``short_s`` and ``long_s``: the two runs of a slope, in whole seconds."""
 
     quick: bool
     runs: int

@@ -59,7 +59,8 @@ class Asking:
             told = self._client.get_inference_statistics(self._model, client_timeout=CALL_S)
         except InferenceServerException:
             return None
-        return sum(one.inference_stats.success.count for one in told.model_stats)
+        count: int = sum(one.inference_stats.success.count for one in told.model_stats)
+        return count
 
     def _make_inputs(self, timeout_s: float) -> list[Any]:
         metadata = self._client.get_model_metadata(self._model, client_timeout=timeout_s)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.suite.cpus import Cpus
+from benchmarks.suite.figures import LABELS, number
 from benchmarks.suite.limits import Limits
 from benchmarks.suite.load import Load, Outcome
 from benchmarks.suite.plans import Plan
@@ -70,7 +71,11 @@ class Suite:
     def add(self, run: Run) -> None:
         """Keep a run and print its line."""
         self.result.runs.append(run)
-        shown = run.trouble or "  ".join(f"{key} {value:.4g}" for key, value in run.figures.items())
+        shown = run.trouble or ", ".join(
+            f"{label} {number(run.figures[name])}"
+            for name, label in LABELS.items()
+            if name in run.figures
+        )
         self.say(f"{run.case}  {run.setting}  {run.tool}: {shown}")
 
     def run(

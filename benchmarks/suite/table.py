@@ -16,6 +16,7 @@ from benchmarks.suite.cases import (
     start_up,
 )
 from benchmarks.suite.claims import Judged, judge, ratio
+from benchmarks.suite.figures import LABELS, number
 from benchmarks.suite.result import Control, SuiteResult
 
 WIDTH = 80
@@ -31,42 +32,6 @@ CASES: tuple[ModuleType, ...] = (
     long_run,
 )
 """In the order they are run: the longest is the last, so that a limit cuts it alone."""
-
-LABELS = {
-    "rate": "requests/s",
-    "asked_rate": "asked for, requests/s",
-    "held_rate": "rate held, /s",
-    "broken_rate": "rate not held, /s",
-    "sent_mb_s": "sent, MB/s",
-    "cpu_us": "CPU a request, us",
-    "coordinator_us": "coordinator's CPU a record, us",
-    "cpu_s": "CPU, s",
-    "first_slot_s": "command to first slot, s",
-    "lateness_p50_us": "lateness p50, us",
-    "lateness_p99_us": "lateness p99, us",
-    "late_percent": "later than 1 ms, %",
-    "delayed_percent": "delayed, by its own word, %",
-    "latency_p50_us": "latency p50, us",
-    "latency_p99_us": "latency p99, us",
-    "valid": "runs that are valid",
-    "killed": "runs killed",
-    "dropped": "dropped",
-    "drops_backpressure": "dropped at the cap",
-    "drops_not_violations": "of them no violation",
-    "in_flight_max": "in flight, most",
-    "in_flight_cap": "cap",
-    "peak_rss_mb": "client's memory, MB",
-    "client_rss_mb": "client's memory, MB",
-    "server_rss_mb": "Triton's memory, MB",
-    "recovery_s": "well again after, s",
-    "coordinator_early_mb": "coordinator early, MB",
-    "coordinator_late_mb": "coordinator at the end, MB",
-    "coordinator_growth_percent": "coordinator grows, %",
-    "worker_early_mb": "worker early, MB",
-    "worker_late_mb": "worker at the end, MB",
-    "worker_growth_percent": "worker grows, %",
-}
-"""What is shown, in this order; other figures are stored only."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +54,7 @@ def rows(result: SuiteResult, case: str) -> list[Row]:
     found = []
     for setting in dict.fromkeys(run.setting for run in of_case):
         tools = dict.fromkeys(run.tool for run in of_case if run.setting == setting)
-        for figure in LABELS:
+        for figure, label in LABELS.items():
             ours = result.median(case, setting, OURS, figure)
             for tool in tools:
                 values = result.values(case, setting, tool, figure)
@@ -97,7 +62,7 @@ def rows(result: SuiteResult, case: str) -> list[Row]:
                 if median is not None:
                     found.append(
                         Row(
-                            *(setting, LABELS[figure], tool, median, min(values), max(values)),
+                            *(setting, label, tool, median, min(values), max(values)),
                             runs=len(values),
                             ratio=None if tool == OURS else ratio(ours, median),
                         )
@@ -119,13 +84,6 @@ def troubles(result: SuiteResult, case: str) -> list[str]:
     return lines
 
 
-def number(value: float | None) -> str:
-    """Three figures, whole above 100."""
-    if value is None:
-        return "-"
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
 def head(result: SuiteResult) -> list[str]:
     """What was run, where, with what."""
     host = result.host
@@ -138,7 +96,8 @@ def head(result: SuiteResult) -> list[str]:
         f"machine: {host.get('cpu_model') or 'unknown CPU'}, CPUs"
         f" {host.get('cpus_allowed')}, server on {result.cpus['server']}, client on"
         f" {result.cpus['client']}; kernel {host.get('kernel')}, clock {host.get('clock_source')},"
-        f" governor {host.get('governor') or 'unknown'}, CPU quota {host.get('cpu_quota') or 'none'}",
+        f" governor {host.get('governor') or 'unknown'},"
+        f" CPU quota {host.get('cpu_quota') or 'none'}",
         f"versions: {versions}",
     ]
     lines += [f"missing: {name}: {why}" for name, why in result.missing.items()]

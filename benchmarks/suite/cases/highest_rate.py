@@ -32,45 +32,42 @@ class Bracket:
 
 def run(suite: Suite) -> None:
     """Raises OutOfTime, NotStartedError."""
-    with ServedEmbedded(suite.cpus.server) as served:
+    with ServedEmbedded(suite.cpus.server) as embedded:
         for _ in range(suite.plan.runs):
-            tool = Harness("harness", alone=True, spin="always")
-            last: dict[str, float] = {}
-            trouble = ""
-
-            def holds(rate: float) -> bool:
-                nonlocal last, trouble
-                load = Load(
-                    served.url, served.model, suite.plan.search_s, rate=rate, dist="poisson"
-                )
-                outcome = suite.run(tool, load)
-                trouble = outcome.trouble
-                if held(outcome):
-                    last = outcome.figures
-                    return True
-                return False
-
-            bracket = search(holds, suite.plan.search_step)
-            kept = ("lateness_p50_us", "lateness_p99_us", "latency_p99_us")
-            figures = {"held_rate": bracket.held, "broken_rate": bracket.broken}
-            figures |= {name: last[name] for name in kept if name in last}
-            suite.add(
-                Run(
-                    case=CASE,
-                    setting=SEARCH,
-                    tool=tool.name,
-                    figures=figures if bracket.held else {},
-                    trouble="" if bracket.held else trouble or "held no rate",
-                )
-            )
+            highest_rate(suite, embedded)
     with triton_cached(suite.cpus.server) as served:
         for _ in range(suite.plan.runs):
-            for tool_, dist in (
+            for tool, dist in (
                 (Harness(), "poisson"),
                 (Harness(), "constant"),
                 *((peer, "constant") for peer in suite.available("perf_analyzer")),
             ):
-                high_rate(suite, tool_, dist, served)
+                high_rate(suite, tool, dist, served)
+
+
+def highest_rate(suite: Suite, served: Served) -> None:
+    """One search; the lateness is that of a run that held the highest rate."""
+    tool = Harness(alone=True, spin="always")
+    outcomes: dict[float, Outcome] = {}
+
+    def holds(rate: float) -> bool:
+        load = Load(served.url, served.model, suite.plan.search_s, rate=rate, dist="poisson")
+        outcome = suite.run(tool, load)
+        if held(outcome) or rate not in outcomes:
+            outcomes[rate] = outcome
+        return held(outcome)
+
+    bracket = search(holds, suite.plan.search_step)
+    figures: dict[str, float] = {}
+    trouble = ""
+    if bracket.held:
+        figures = {"held_rate": bracket.held, "broken_rate": bracket.broken}
+        kept = ("lateness_p50_us", "lateness_p99_us", "latency_p99_us")
+        last = outcomes[bracket.held].figures
+        figures |= {name: last[name] for name in kept if name in last}
+    else:
+        trouble = next((one.trouble for one in outcomes.values() if one.trouble), "held no rate")
+    suite.add(Run(case=CASE, setting=SEARCH, tool=tool.name, figures=figures, trouble=trouble))
 
 
 def held(outcome: Outcome) -> bool:
@@ -82,7 +79,7 @@ def held(outcome: Outcome) -> bool:
 
 
 def search(holds: Callable[[float], bool], step: float) -> Bracket:
-    """Double, then halve the bracket until it is ``step`` of its lower end; near it, 2 of 3 decide."""
+    """Double, then halve the bracket until it is ``step`` of its lower end."""
     low, high, rate = 0.0, 0.0, FIRST_RATE
     while not high or high - low > step * low:
         fine = holds(rate)

@@ -68,5 +68,5 @@ def grpc_body(model: str) -> bytes:
     request = service_pb2.ModelInferRequest(model_name=model, id="0000000000000001")
     request.inputs.add(name="INPUT0", datatype="FP32", shape=[BYTES // 4])
     request.raw_input_contents.append(bytes(BYTES))
-    message = request.SerializeToString()
+    message: bytes = request.SerializeToString()
     return struct.pack(">BI", 0, len(message)) + message

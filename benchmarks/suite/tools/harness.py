@@ -12,7 +12,8 @@ from benchmarks.suite.limits import Ended, Limits, run_limited
 from benchmarks.suite.load import Load, Outcome, present
 from harness import __version__
 from harness.errors import UsageError
-from harness.records import Decision, Outcome as SlotOutcome, Reason
+from harness.records import Decision, Reason
+from harness.records import Outcome as SlotOutcome
 from harness.results.requests_file import load_requests
 from harness.results.summary import Summary, load_summary
 

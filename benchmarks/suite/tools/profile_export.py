@@ -25,7 +25,7 @@ class Export:
 
 
 def read_export(path: Path) -> Export:
-    """The requests of the only experiment. Raises UsageError: none is there, or not of this form."""
+    """The requests of the only experiment. Raises UsageError: there is none, or another form."""
     try:
         content = json.loads(path.read_bytes())
         (experiment,) = content["experiments"]
