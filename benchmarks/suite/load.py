@@ -23,7 +23,8 @@ class Load:
 class Outcome:
     """One run of one tool. ``figures``: name with unit -> value, those the tool has.
 
-    ``requests``: by the tool's own count. ``load_end_ns``: CLOCK_MONOTONIC, the last planned time.
+    ``requests``: by the tool's own count; ``counts_itself``: the server's holds others too.
+    ``load_end_ns``: CLOCK_MONOTONIC, the last planned time.
     ``trouble``: empty, or why there are no figures.
     """
 
@@ -31,6 +32,7 @@ class Outcome:
     requests: int | None = None
     figures: dict[str, float] = field(default_factory=dict)
     load_end_ns: int | None = None
+    counts_itself: bool = False
     trouble: str = ""
 
 

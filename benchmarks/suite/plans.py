@@ -43,8 +43,9 @@ QUICK = Plan(
     short_s=1,
     long_s=2,
     search_s=1.0,
-    search_step=0.1,
-    high_rate_s=4.0,
+    search_step=0.15,
+    high_rate_s=3.0,
     long_run_s=20.0,
-    overload_s=8.0,
+    overload_s=6.0,
+    rates=(10_000, 20_000),
 )

@@ -11,7 +11,7 @@ from benchmarks.peers import peer
 from benchmarks.spin_gaps import spin_gaps
 from benchmarks.suite.cpus import split_cpus
 from benchmarks.suite.limits import ROOT
-from benchmarks.suite.plans import Plan
+from benchmarks.suite.plans import FULL, Plan
 from benchmarks.suite.result import Control, SuiteResult
 from benchmarks.suite.suite import OutOfTime, Suite
 from benchmarks.suite.table import CASES
@@ -41,6 +41,9 @@ def run_suite(plan: Plan, only: Sequence[str], out: Path, say: Say) -> SuiteResu
         cpus={"server": cpus.server, "client": cpus.client},
         versions={"harness": __version__},
     )
+    if plan.rates != FULL.rates:
+        rest = [str(rate) for rate in FULL.rates if rate not in plan.rates]
+        result.left_out.append(f"case b at {' and '.join(rest)}/s: in the full plan only")
     result.write(out)
     peers = find_peers(result, say)
     runs = ROOT / "runs"

@@ -23,6 +23,7 @@ IMAGE = "3,224,224"
 IMAGE_BYTES = 3 * 224 * 224 * 4
 SERVER_MEMORY_BYTES = 8 * GB
 HEALTHY_S = 0.25
+IN_A_ROW = 3
 HEALTH_WAIT_S = 10.0
 CALL_S = 2.0
 
@@ -107,14 +108,20 @@ class Served:
         self._stop()
 
     def fresh(self) -> None:
-        """Wait until it answers as if idle; if it does not in 10 s, start it anew."""
+        """Wait until it answers as if idle, three times; if it does not in 10 s, start it anew."""
         deadline_s = time.monotonic() + HEALTH_WAIT_S
+        row = 0
         with Asking(self.url, self.model) as asking:
             while time.monotonic() < deadline_s and self.killed_at_bytes is None:
                 latency_s = asking.latency_s()
-                if latency_s is not None and latency_s < HEALTHY_S:
+                row = row + 1 if latency_s is not None and latency_s < HEALTHY_S else 0
+                if row == IN_A_ROW:
                     return
                 time.sleep(0.05)
+        self.restart()
+
+    def restart(self) -> None:
+        """A new server in its place, with another port and pid."""
         self.stop()
         self.start()
 

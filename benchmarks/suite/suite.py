@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.suite.cpus import Cpus
@@ -22,6 +23,13 @@ SPARE_S = 15.0
 
 OVERHEAD_S = 2.0
 """What a run takes beside its load, about."""
+
+
+KEPT = (
+    *("rate", "valid", "dropped", "late_percent", "delayed_percent"),
+    *("lateness_p50_us", "lateness_p99_us", "latency_p50_us", "latency_p99_us"),
+)
+"""Figures of a run that are kept beside its CPU time."""
 
 
 class OutOfTime(Exception):
@@ -94,30 +102,47 @@ class Suite:
             return tool.run(load, bounded, self.cpus, folder, on_start)
 
     def counted(self, tool: Tool, load: Load, served: Served) -> tuple[Outcome, int | None]:
-        """One run, and the requests it made by the server's count, else by its own."""
+        """One run, to wherever the server is, and its requests by the server's count, else its own.
+
+        Raises OutOfTime, NotStartedError.
+        """
         served.fresh()
+        load = replace(load, url=served.url)
         before = served.executed()
         outcome = self.run(tool, load)
         after = served.executed()
-        if before is None or after is None:
+        if outcome.trouble:
+            return self.after_trouble(outcome, served), None
+        if before is None or after is None or outcome.counts_itself:
             return outcome, outcome.requests
         return outcome, after - before
 
-    def slope(
-        self, tool: Tool, short: Load, long: Load, served: Served
-    ) -> tuple[dict[str, float], str]:
-        """The long run's figures with ``cpu_us`` a request from both runs; and the trouble, if any.
+    def after_trouble(self, outcome: Outcome, served: Served) -> Outcome:
+        """A tool that failed may leave a server that no other should meet: it is started anew.
 
-        Raises OutOfTime.
+        Raises NotStartedError.
+        """
+        killed = served.killed_at_bytes
+        served.restart()
+        if killed is None:
+            return outcome
+        return replace(
+            outcome, trouble=f"{outcome.trouble}; server killed at {killed / 1e9:.1f} GB"
+        )
+
+    def slope(self, tool: Tool, load: Load, served: Served) -> tuple[dict[str, float], str]:
+        """The load's figures with ``cpu_us`` a request, from it and a short one; and the trouble.
+
+        Raises OutOfTime, NotStartedError.
         """
         points = []
         figures: dict[str, float] = {}
-        for load in (short, long):
-            outcome, requests = self.counted(tool, load, served)
+        for seconds in (self.plan.short_s, load.seconds):
+            outcome, requests = self.counted(tool, replace(load, seconds=seconds), served)
             if outcome.trouble or requests is None:
                 return {}, outcome.trouble or "nobody counted its requests"
             points.append(Point(outcome.ended.cpu_s, requests))
-            figures = dict(outcome.figures)
+            figures = {name: outcome.figures[name] for name in KEPT if name in outcome.figures}
             figures["peak_rss_mb"] = outcome.ended.peak_rss_bytes / 1e6
         cpu_us = cpu_per_request_us(*points)
         if cpu_us is not None:

@@ -16,7 +16,7 @@ from benchmarks.suite.cases import (
     start_up,
 )
 from benchmarks.suite.claims import Judged, judge, ratio
-from benchmarks.suite.figures import LABELS, number
+from benchmarks.suite.figures import COMPARED, LABELS, number, ratio_text, span
 from benchmarks.suite.result import Control, SuiteResult
 
 WIDTH = 80
@@ -57,6 +57,7 @@ def rows(result: SuiteResult, case: str) -> list[Row]:
         for figure, label in LABELS.items():
             ours = result.median(case, setting, OURS, figure)
             for tool in tools:
+                peer = not tool.startswith(OURS)
                 values = result.values(case, setting, tool, figure)
                 median = result.median(case, setting, tool, figure)
                 if median is not None:
@@ -64,7 +65,7 @@ def rows(result: SuiteResult, case: str) -> list[Row]:
                         Row(
                             *(setting, label, tool, median, min(values), max(values)),
                             runs=len(values),
-                            ratio=None if tool == OURS else ratio(ours, median),
+                            ratio=ratio(ours, median) if peer and figure in COMPARED else None,
                         )
                     )
     return found
@@ -128,17 +129,16 @@ def _text_lines(result: SuiteResult) -> Iterator[str]:
             continue
         yield ""
         yield f"{case.CASE}  {case.TITLE}"
-        yield f"{'':30}{'':19}{'median':>8} {'min .. max':>17} ratio"
+        yield f"{'':47}{'median':>8} {'min .. max':>17}  ratio"
         for setting in dict.fromkeys(row.setting for row in found):
             yield f" {setting}"
             label = ""
             for row in (one for one in found if one.setting == setting):
                 shown = row.figure if row.figure != label else ""
                 label = row.figure
-                span = f"{number(row.low)} .. {number(row.high)}"
                 yield (
-                    f"  {shown:30}{row.tool:17}{number(row.median):>8} {span:>17}"
-                    f" {number(row.ratio) if row.ratio is not None else '':>4}"
+                    f"  {shown:28}{row.tool:17}{number(row.median):>8} {span(row.low, row.high):>17}"
+                    f" {ratio_text(row.ratio):>6}"
                 ).rstrip()
         for line in wrong:
             yield from _wrapped(f"! {line}")
@@ -184,11 +184,9 @@ def _markdown_lines(result: SuiteResult) -> Iterator[str]:
             yield "| setting | figure | tool | median | min .. max | runs | harness / tool |"
             yield "|---|---|---|---|---|---|---|"
         for row in found:
-            span = f"{number(row.low)} .. {number(row.high)}"
-            ours = number(row.ratio) if row.ratio is not None else ""
             yield (
                 f"| {_cell(row.setting)} | {row.figure} | {row.tool} | {number(row.median)} |"
-                f" {span} | {row.runs} | {ours} |"
+                f" {span(row.low, row.high)} | {row.runs} | {ratio_text(row.ratio)} |"
             )
         yield ""
         for line in wrong:

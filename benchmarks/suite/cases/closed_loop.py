@@ -1,7 +1,5 @@
 """a: closed loop, 64 in flight, one connection: rate and CPU time per request."""
 
-from dataclasses import replace
-
 from benchmarks.suite.load import Load
 from benchmarks.suite.result import Run
 from benchmarks.suite.servers import ServedEmbedded, triton_cached
@@ -23,9 +21,8 @@ def run(suite: Suite) -> None:
         with served:
             for _ in range(suite.plan.runs):
                 for tool in (Harness(), *suite.available(*names)):
-                    long = Load(served.url, served.model, suite.plan.long_s, concurrency=IN_FLIGHT)
-                    short = replace(long, seconds=suite.plan.short_s)
-                    figures, trouble = suite.slope(tool, short, long, served)
+                    load = Load("", served.model, suite.plan.long_s, concurrency=IN_FLIGHT)
+                    figures, trouble = suite.slope(tool, load, served)
                     suite.add(
                         Run(
                             case=CASE,

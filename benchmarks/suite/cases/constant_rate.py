@@ -38,11 +38,10 @@ def run(suite: Suite) -> None:
 
 def one_tool(suite: Suite, tool: Tool, rate: float, served: Served) -> tuple[dict[str, float], str]:
     """Its slope; perf_analyzer's lateness is from a third run, which writes its export."""
-    long = Load(served.url, served.model, suite.plan.long_s, rate=rate)
-    short = replace(long, seconds=suite.plan.short_s)
-    figures, trouble = suite.slope(tool, short, long, served)
+    load = Load("", served.model, suite.plan.long_s, rate=rate)
+    figures, trouble = suite.slope(tool, load, served)
     if isinstance(tool, PerfAnalyzer) and not trouble:
-        outcome, _ = suite.counted(tool, replace(long, timestamps=True), served)
+        outcome, _ = suite.counted(tool, replace(load, timestamps=True), served)
         names = [name for name in outcome.figures if name.startswith("late")]
         figures |= {name: outcome.figures[name] for name in names if name not in figures}
         return figures, outcome.trouble

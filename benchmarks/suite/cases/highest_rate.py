@@ -102,6 +102,8 @@ def high_rate(suite: Suite, tool: Tool, dist: str, served: Served) -> None:
     load = Load(served.url, served.model, suite.plan.high_rate_s, rate=HIGH_RATE, dist=dist)
     limits = Limits(2 * load.seconds + SPARE_S, sample_s=0.1)
     outcome = suite.run(tool, load, limits=limits)
+    if outcome.trouble:
+        outcome = suite.after_trouble(outcome, served)
     kept = ("rate", "valid", "dropped", "lateness_p50_us", "lateness_p99_us")
     figures = {name: outcome.figures[name] for name in kept if name in outcome.figures}
     figures["killed"] = float(bool(outcome.ended.killed))

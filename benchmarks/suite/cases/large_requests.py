@@ -1,7 +1,5 @@
 """d: requests of 3x224x224 FP32, 4 in flight: bytes a second and CPU time per request."""
 
-from dataclasses import replace
-
 from benchmarks.suite.load import Load
 from benchmarks.suite.result import Run
 from benchmarks.suite.servers import IMAGE, IMAGE_BYTES, ServedEmbedded, ServedTriton
@@ -23,9 +21,8 @@ def run(suite: Suite) -> None:
         with served:
             for _ in range(suite.plan.runs):
                 for tool in (Harness(), *suite.available("perf_analyzer", "tritonclient")):
-                    long = Load(served.url, served.model, suite.plan.long_s, concurrency=IN_FLIGHT)
-                    short = replace(long, seconds=suite.plan.short_s)
-                    figures, trouble = suite.slope(tool, short, long, served)
+                    load = Load("", served.model, suite.plan.long_s, concurrency=IN_FLIGHT)
+                    figures, trouble = suite.slope(tool, load, served)
                     if "rate" in figures:
                         figures["sent_mb_s"] = figures["rate"] * IMAGE_BYTES / 1e6
                     suite.add(

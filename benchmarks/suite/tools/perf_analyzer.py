@@ -16,13 +16,15 @@ from harness.errors import UsageError
 
 WINDOWS = 3
 """Windows it needs before it says that a measurement is stable."""
+STABLE_PERCENT = "99999"
+"""Deviation of a window from the mean; at 999 a run was seen to be given up all the same."""
 WINDOW_STRETCH = 1.2
 """A window lasts this much longer than was asked for."""
 
 
 @dataclass(frozen=True)
 class PerfAnalyzer:
-    """One measurement of three windows; ``-s 999`` calls any three of them stable."""
+    """One measurement of three windows; a deviation this wide calls any three of them stable."""
 
     peer: Peer
     name: str = "perf_analyzer"
@@ -41,7 +43,7 @@ class PerfAnalyzer:
             mode = ["--concurrency-range", f"{load.concurrency}"]
         return [
             *(*self.peer.argv, "-a", "-i", "grpc", "-m", load.model, "-u", load.url, *mode),
-            *("-p", f"{window_ms:.0f}", "-r", str(WINDOWS), "-s", "999"),
+            *("-p", f"{window_ms:.0f}", "-r", str(WINDOWS), "-s", STABLE_PERCENT),
             *("-f", str(folder / "report.csv")),
             *(("--profile-export-file", str(folder / "export.json")) if load.timestamps else ()),
         ]
