@@ -72,10 +72,12 @@ EXTENSIONS = [
     extension("_histogram"),
     extension("_tally"),
     extension("_ledger"),
+    extension("_orphans"),
     extension("_policy"),
     extension("_response"),
     extension("_connection", libraries=["nghttp2"]),
-    extension("_core", include_dirs=[np.get_include()], libraries=["nghttp2"]),
+    extension("_lanes", libraries=["nghttp2"]),
+    extension("_core", include_dirs=[np.get_include()]),
     extension("_server", libraries=["nghttp2"]),
 ]
 EXTENSIONS = [e for e in EXTENSIONS if Path(e.sources[0]).exists()]

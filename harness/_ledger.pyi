@@ -1,8 +1,5 @@
 """A worker's side of the books: every slot it takes, until its final record is pushed."""
 
-import numpy as np
-from numpy.typing import NDArray
-
 from harness._shm import Segment
 
 class Ledger:
@@ -91,11 +88,3 @@ class Ledger:
     @property
     def entries_used(self) -> int:
         """Entries not free, those past their deadline included."""
-
-def orphans(
-    segment: Segment, worker: int, t_dead_ns: int, slo_ns: int | None
-) -> tuple[NDArray[np.void], int]:
-    """What a dead worker left: records to be made, and the plan index it had not come to.
-
-    Handed slots are ``lost``, waiting ones ``unsent``; what the ring holds already is left out.
-    """

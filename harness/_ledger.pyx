@@ -1,17 +1,13 @@
 """A worker's side of the books: every slot it takes, until its final record is pushed."""
 
-import numpy as np
-
-from harness.records import RECORD
-
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 
 from harness._shm cimport (
     ENTRY_EXPIRED, ENTRY_FREE, ENTRY_HANDED, ENTRY_WAITING, FLAG_CLIENT_LATE,
-    FLAG_COMPLETED_AFTER_DECISION, FLAG_MADE, FLAG_OVERDUE, FLAG_WAITED, IN_TIME, MAX_SERVERS,
-    NO_SERVER, NONE, OUTCOME_CANCELLED, OUTCOME_DROPPED, OUTCOME_LOST, OUTCOME_NONE, OUTCOME_OK,
-    OUTCOME_TIMEOUT, OUTCOME_UNSENT, REASON_BACKPRESSURE, REASON_CLIENT, REASON_NONE, UNDECIDED,
+    FLAG_COMPLETED_AFTER_DECISION, FLAG_OVERDUE, FLAG_WAITED, IN_TIME, MAX_SERVERS,
+    NO_SERVER, NONE, OUTCOME_CANCELLED, OUTCOME_DROPPED, OUTCOME_NONE, OUTCOME_OK,
+    OUTCOME_TIMEOUT, REASON_BACKPRESSURE, REASON_CLIENT, REASON_NONE, UNDECIDED,
     VIOLATED_SLOW, VIOLATED_STATUS, Entry, Record, Segment,
 )
 from harness.includes.atomics cimport (
@@ -110,7 +106,7 @@ cdef inline uint8_t decide(LedgerState *self, const Entry *entry, uint8_t outcom
         return VIOLATED_SLOW
     if outcome == OUTCOME_OK:
         return IN_TIME
-    if outcome == OUTCOME_CANCELLED or outcome == OUTCOME_LOST:
+    if outcome == OUTCOME_CANCELLED:
         return UNDECIDED
     return VIOLATED_STATUS
 
@@ -476,39 +472,3 @@ cdef class Ledger:
     @property
     def entries_used(self):
         return self.state.entries_used
-
-
-def orphans(Segment segment not None, int worker, int64_t t_dead_ns, slo_ns):
-    """The records a dead worker did not push, and its first slot that was never taken."""
-    if not 0 <= worker < segment.workers:
-        raise IndexError(worker)
-    cdef Entry *entries = segment.table(worker)
-    cdef Record *records = segment.ring_records(worker)
-    cdef int64_t head = <int64_t> segment.ring(worker).head
-    cdef int64_t cursor = segment.worker_page(worker).cursor
-    cdef int64_t threshold_ns = INT64_MAX // 2 if slo_ns is None else slo_ns
-    cdef const Entry *entry
-    cdef int32_t e
-    cdef bint handed
-    # A slot dropped at once has its record pushed before the cursor moves on.
-    if head and records[(head - 1) & (segment.ring_capacity - 1)].slot >= cursor:
-        cursor = records[(head - 1) & (segment.ring_capacity - 1)].slot + 1
-    made = []
-    for e in range(<int32_t> segment.table_capacity):
-        entry = &entries[e]
-        if entry.state != ENTRY_WAITING and entry.state != ENTRY_HANDED:
-            continue
-        if entry.slot >= cursor or 0 <= entry.final_at < head:
-            continue
-        handed = entry.state == ENTRY_HANDED
-        decision, flags = UNDECIDED, entry.flags | FLAG_MADE
-        if 0 <= entry.overdue_at < head:
-            decision, flags = VIOLATED_SLOW, flags | FLAG_OVERDUE
-        elif handed and t_dead_ns - entry.t_sched_ns > threshold_ns:
-            decision = VIOLATED_SLOW
-        made.append((
-            entry.slot, entry.t_sched_ns, entry.t_taken_ns, entry.t_sent_ns, entry.t_first_ns,
-            ABSENT_NS, entry.epoch, entry.response_bytes, worker,
-            entry.server, OUTCOME_LOST if handed else OUTCOME_UNSENT, decision, REASON_NONE, 0,
-            flags))
-    return np.array(made, dtype=RECORD), cursor

@@ -4,7 +4,7 @@ import numpy as np
 
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.math cimport rint
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from numpy.random cimport bitgen_t
 from numpy.random.c_distributions cimport random_standard_exponential
 
@@ -19,13 +19,15 @@ cdef extern from *:
     int64_t constant_offset "hn_constant_offset"(uint64_t index, uint64_t rate_micro) noexcept nogil
 
 ARRIVALS_SPAWN_KEY = (0,)
+CLOSED = "closed"
 
 
 cdef class Plan:
-    def __init__(self, str dist, double rate, seed, int64_t duration_ns):
-        if dist not in ("constant", "poisson"):
+    def __init__(self, str dist, double rate, seed, int64_t duration_ns, slots=None):
+        self.closed = dist == CLOSED
+        if not self.closed and dist not in ("constant", "poisson"):
             raise ValueError(f"unknown dist {dist!r}")
-        if not 1e-6 <= rate <= 1e9:
+        if not self.closed and not 1e-6 <= rate <= 1e9:
             raise ValueError(f"rate must be within 1e-6 and 1e9 requests/s, got {rate}")
         if duration_ns <= 0:
             raise ValueError(f"duration must be positive, got {duration_ns} ns")
@@ -33,9 +35,10 @@ cdef class Plan:
         self.bit_generator = np.random.PCG64(sequence)
         self.bitgen = <bitgen_t *> PyCapsule_GetPointer(self.bit_generator.capsule, "BitGenerator")
         self.poisson = dist == "poisson"
-        self.mean_gap_ns = 1e9 / rate
+        self.mean_gap_ns = 0.0 if self.closed else 1e9 / rate
         self.rate_micro = <uint64_t> rint(rate * 1e6)
         self.duration_ns = duration_ns
+        self.limit = INT64_MAX if slots is None else slots
         self.index = -1
         self.offset_ns = 0
 
@@ -43,12 +46,14 @@ cdef class Plan:
         if self.offset_ns < 0:
             return -1
         self.index += 1
-        if self.poisson:
+        if self.closed:
+            self.offset_ns = 0
+        elif self.poisson:
             self.offset_ns += <int64_t> rint(
                 random_standard_exponential(self.bitgen) * self.mean_gap_ns)
         else:
             self.offset_ns = constant_offset(<uint64_t> self.index, self.rate_micro)
-        if self.offset_ns >= self.duration_ns:
+        if self.offset_ns >= self.duration_ns or self.index >= self.limit:
             self.offset_ns = -1
         return self.offset_ns
 

@@ -11,6 +11,8 @@ cdef class Tally:
     cdef readonly int64_t bucket_count
     cdef readonly int64_t duplicates
     cdef readonly int64_t strays
+    cdef readonly int64_t unrecorded
+    cdef readonly int64_t slots_end
     cdef readonly object counts
     cdef readonly object reasons
     cdef readonly object statuses
@@ -22,6 +24,7 @@ cdef class Tally:
     cdef readonly object worker_slots
     cdef readonly object rows
     cdef Record *row
+    cdef int64_t row_limit  # rows that may be written
     cdef int64_t[:, :, ::1] count
     cdef int64_t[:, ::1] reason
     cdef int64_t[:, ::1] status

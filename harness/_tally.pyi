@@ -19,7 +19,8 @@ EPOCH_LIMIT: Final[int]
 class Tally:
     """Everything that is counted of a run; S servers, last row of each array: no server.
 
-    ``rows``: one RECORD per slot (``requests.npy``), or None to keep none.
+    ``rows``: one RECORD per slot (``requests.npy``), or None to keep none. Where the number of
+    slots is not known beforehand, ``slots`` is a bound, and rows may be fewer.
     Raises ValueError for rows that do not fit.
     """
 
@@ -45,6 +46,20 @@ class Tally:
     @property
     def strays(self) -> int:
         """Records that fit no slot or bucket of the plan."""
+
+    @property
+    def unrecorded(self) -> int:
+        """Final records that found no row to lie in."""
+
+    @property
+    def slots_end(self) -> int:
+        """One more than the highest slot with a final record."""
+
+    def limit_rows(self, count: int) -> None:
+        """Only the first ``count`` rows may be written. Raises ValueError if they are not there."""
+
+    def give_up_rows(self) -> None:
+        """Keep no rows from now on."""
 
     @property
     def counts(self) -> NDArray[np.int64]:

@@ -90,9 +90,11 @@ cdef class Tally:
             raise MemoryError
         self.rows = rows
         if rows is not None:
-            if rows.dtype != RECORD or rows.shape != (slots,) or not rows.flags.c_contiguous:
-                raise ValueError("rows must be one RECORD per slot, contiguous")
+            if (rows.dtype != RECORD or rows.ndim != 1 or len(rows) > slots
+                    or not rows.flags.c_contiguous):
+                raise ValueError("rows must be at most one RECORD per slot, contiguous")
             self.row = <Record *> <uintptr_t> rows.ctypes.data
+            self.row_limit = len(rows)
 
     def __dealloc__(self):
         free(self.bins)
@@ -127,11 +129,15 @@ cdef class Tally:
                     self.evident[s, b, EVIDENCE_SLOW] += 1
         if not final:
             return 0
+        self.slots_end = max(self.slots_end, record.slot + 1)
         if self.row != NULL:
-            if self.row[record.slot].outcome != OUTCOME_NONE:
+            if record.slot >= self.row_limit:
+                self.unrecorded += 1
+            elif self.row[record.slot].outcome != OUTCOME_NONE:
                 self.duplicates += 1
                 return -1
-            self.row[record.slot] = record[0]
+            else:
+                self.row[record.slot] = record[0]
         self.count[s, record.outcome, record.decision] += 1
         self.reason[s, record.reason & 15] += 1
         self.worker_slot[record.worker % WORKER_LIMIT] += 1
@@ -187,6 +193,15 @@ cdef class Tally:
         cdef int64_t i
         for i in range(len(rows)):
             self.add(first + i)
+
+    def limit_rows(self, int64_t count):
+        if self.rows is None or not 0 <= count <= len(self.rows):
+            raise ValueError(f"{count} rows are not there")
+        self.row_limit = count
+
+    def give_up_rows(self):
+        self.row = NULL
+        self.rows = None
 
     def histogram(self, str name, server=None):
         cdef int which = HISTOGRAMS.index(name)

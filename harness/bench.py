@@ -86,13 +86,13 @@ class Bench:
             config.workers,
             config.cpus,
             config.spin,
-            config.max_inflight,
+            config.concurrency or config.max_inflight,
         )
         check_space(config, spec.expected_slots)
         if spec.expected_slots > MANY_SLOTS:
             self.on_note(f"walking a plan of about {format_count(spec.expected_slots)} slots")
         plan = spec.facts()
-        if plan.slots == 0:
+        if plan.slots == 0 and config.rate is not None:
             raise UsageError(
                 f"the plan has no slot: {config.rate:g}/s for"
                 f" {format_duration_ns(config.duration_ns)}; give a higher rate or duration"
@@ -109,7 +109,7 @@ class Bench:
             prepared.check_memory()
             directory = prepare(config, plan.slots)
             try:
-                rows = directory.open_requests(config, plan.slots)
+                rows = directory.open_requests(config, None if spec.closed else plan.slots)
                 session = Session(prepared, self.on_progress, self.on_note, self.control, usable)
                 run = session.run(rows, caught, self.argv)
                 verdict = judge(run, check_books(run))

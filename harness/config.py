@@ -1,8 +1,9 @@
 """What one run is asked to do: parsed, checked, and saved with its results."""
 
 import math
+from collections.abc import Mapping
 from fractions import Fraction
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -26,6 +27,7 @@ MAX_SERVERS = 32  # the places in the shared memory of workers
 BALANCING = ("round-robin", "least-outstanding", "weighted")
 """The policies that spread the load over the servers."""
 MAX_WEIGHT = 1000
+MAX_CONCURRENCY = 16_384
 MAX_COMMAND_BYTES = 100_000
 """The kernel takes one argument of 128 KiB at most."""
 
@@ -105,8 +107,9 @@ class BenchConfig(BaseModel):
     urls: tuple[str, ...] = ()  # host:port; empty: two embedded servers for the run
     transport: Literal["native", "tritonclient"] = "native"
 
-    dist: Literal["constant", "poisson"] = "constant"
-    rate: float = Field(default=100.0, ge=1e-6, le=1e9)  # requests/s
+    dist: Literal["constant", "poisson", "closed"] = "constant"
+    rate: float | None = Field(default=100.0, ge=1e-6, le=1e9)  # requests/s; closed: None
+    concurrency: int | None = Field(default=None, ge=1, le=MAX_CONCURRENCY)  # closed: in all
     duration_ns: int = Field(default=30 * NS_PER_S, gt=0, le=366 * DAY_NS)
     seed: int = Field(default=1, ge=0)
     warmup_ns: int = Field(default=2 * NS_PER_S, ge=0, le=DAY_NS)
@@ -139,6 +142,20 @@ class BenchConfig(BaseModel):
     fail_on_violation: bool = False
     percentile: float | None = Field(default=None, gt=0, lt=100)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _closed_loop(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or given.get("concurrency") is None:
+            return given
+        for name in ("rate", "dist", "max_inflight", "max_lag_ns"):
+            if given.get(name, None) not in (None, "closed"):
+                option = "--" + name.removesuffix("_ns").replace("_", "-")
+                raise ValueError(
+                    f"--concurrency {given['concurrency']}: a closed loop sends as soon as an"
+                    f" answer is back and has no {option}; leave one of them out"
+                )
+        return {**given, "dist": "closed", "rate": None}
+
     @field_validator("model", "model_version")
     @classmethod
     def _is_text(cls, name: str, info: ValidationInfo) -> str:
@@ -169,6 +186,12 @@ class BenchConfig(BaseModel):
                 raise ValueError("--window is of violations; add an --slo, such as --slo 50ms")
         elif switching.rule == "default" and switching.given_window_ns is None:
             _check_stall_tolerance(switching.stall_tolerance_ns, self.slo)
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_rate(self) -> "BenchConfig":
+        if self.concurrency is None and (self.rate is None or self.dist == "closed"):
+            raise ValueError("no load: give a --rate, constant or poisson, or a --concurrency")
         return self
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from harness._shm import Segment
 from harness._tally import BUCKET_FIELDS, Tally
 from harness.config import NS_PER_S
 from harness.control import server_stats
@@ -24,12 +25,15 @@ from harness.load.event_text import event_text
 from harness.load.fleet import Fleet
 from harness.load.preparation import CONNECT_NS, Preparation
 from harness.load.signals import Interrupts
-from harness.plan import PlanSpec
+from harness.plan import PlanFacts, PlanSpec
 from harness.progress import Progress
 from harness.results.redaction import Redactor
-from harness.results.requests_file import RequestsFile
+from harness.results.requests_file import RequestsFile, RowKeeper
 from harness.results.rundata import RunData
 from harness.results.totals import totals
+
+MOST_SLOTS = 2**60
+"""A bound, where nobody knows how many there will be."""
 
 WARMUP_DRAIN_NS = 2 * NS_PER_S
 STATS_BEFORE_S = 3.0
@@ -77,7 +81,7 @@ class Session:
             if caught.first is not None:
                 raise InterruptedRunError(caught.first)
             stats_before = server_stats.take_all(self.config, STATS_BEFORE_S)
-            phase = self._phase(requests, policy, coordinator)
+            phase = self._phase(requests, policy, coordinator, segment)
             control = self.control(segment, fleet, phase, policy, self.config)
             phase.control = control
             started = datetime.now(UTC)
@@ -85,23 +89,26 @@ class Session:
                 coordinator.run(phase)
             for event in self.commands.close():
                 phase.tell(event)
+            workers = [
+                worker.report(segment, prepared.servers, phase.tally) for worker in fleet.workers
+            ]
+            plan = prepared.plan
+            if prepared.spec.closed:
+                plan = PlanFacts(sum(worker.taken for worker in workers), None)
             return RunData(
                 config=self.config,
                 spec=prepared.spec,
-                plan=prepared.plan,
+                plan=plan,
                 slots_until_cut=(
-                    prepared.plan.slots
-                    if phase.cut_ns is None
+                    plan.slots
+                    if phase.cut_ns is None or prepared.spec.closed
                     else prepared.spec.slots_until(phase.cut_ns)
                 ),
                 cut_ns=phase.cut_ns,
                 tally=phase.tally,
                 inflight_cap=prepared.inflight_cap,
                 spin=prepared.cpus.spin,
-                workers=[
-                    worker.report(segment, prepared.servers, phase.tally)
-                    for worker in fleet.workers
-                ],
+                workers=workers,
                 servers=[server.known() for server in prepared.checked.servers],
                 signature=dataclasses.asdict(prepared.checked.signature),
                 stats_before=list(stats_before),
@@ -123,25 +130,32 @@ class Session:
             )
 
     def _phase(
-        self, requests: RequestsFile | None, policy: Policy, coordinator: Coordinator
+        self,
+        requests: RequestsFile | None,
+        policy: Policy,
+        coordinator: Coordinator,
+        segment: Segment,
     ) -> Phase:
         """The run itself."""
         prepared = self.prepared
+        tally = Tally(
+            prepared.servers,
+            MOST_SLOTS if prepared.spec.closed else prepared.plan.slots,
+            self.config.duration_ns,
+            None if requests is None else requests.rows,
+        )
+        keep = RowKeeper(tally, requests, 2 * segment.workers * segment.ring_capacity)
+        keep()
         return Phase(
             prepared.spec,
             SLOT_PREFIX,
-            Tally(
-                prepared.servers,
-                prepared.plan.slots,
-                self.config.duration_ns,
-                None if requests is None else requests.rows,
-            ),
+            tally,
             self.config.drain_timeout_ns,
             prepared.slo_ns,
             in_use=policy.in_use,
             commands=self.commands.turn,
             on_event=self._tell,
-            release=requests.release if requests else lambda: None,
+            release=keep,
             progress=self._reporter("run", coordinator),
         )
 
@@ -154,7 +168,11 @@ class Session:
         phase = Phase(
             spec,
             WARMUP_PREFIX,
-            Tally(self.prepared.servers, spec.facts().slots, config.warmup_ns),
+            Tally(
+                self.prepared.servers,
+                MOST_SLOTS if spec.closed else spec.facts().slots,
+                config.warmup_ns,
+            ),
             min(config.drain_timeout_ns, WARMUP_DRAIN_NS),
             self.prepared.slo_ns,
             in_use=policy.in_use,

@@ -251,6 +251,7 @@ def _worker(spec: Spec, records: NDArray[np.void], index: int) -> WorkerReport:
         pid=1000 + index,
         cpu=2 + index,
         slots=len(own),
+        taken=len(own),
         pushed=pushed,
         popped=pushed,
         overflowed=0,

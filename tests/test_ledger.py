@@ -4,7 +4,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from harness._ledger import Ledger, orphans
+from harness._ledger import Ledger
+from harness._orphans import orphans
 from harness._shm import MAX_SERVER_COUNT, Segment
 from harness._tally import Tally
 from harness.records import ABSENT_NS, RECORD, Decision, Flag, Outcome, Reason

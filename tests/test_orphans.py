@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from harness._ledger import orphans
+from harness._orphans import orphans
 from harness._shm import Segment
 from harness._tally import Tally
 from harness.records import NO_SERVER, RECORD, Decision, Outcome, Reason

@@ -26,9 +26,20 @@ def bench(
         str, option("-x", "--model-version", help="Model version.", panel=REQUEST)
     ] = "",
     dist: Annotated[
-        str, option("--dist", help="Arrivals: constant or poisson.", panel=LOAD)
-    ] = "constant",
-    rate: Annotated[float, option("--rate", help="Requests per second.", panel=LOAD)] = 100.0,
+        str | None,
+        option("--dist", help="Arrivals: constant (default) or poisson.", panel=LOAD),
+    ] = None,
+    rate: Annotated[
+        float | None, option("--rate", help="Requests per second; 100.", panel=LOAD)
+    ] = None,
+    concurrency: Annotated[
+        int | None,
+        option(
+            "--concurrency",
+            help="Instead of a rate: keep so many requests in flight in all.",
+            panel=LOAD,
+        ),
+    ] = None,
     duration: Annotated[
         str, option("--duration", help="Planned time, such as 30s.", panel=LOAD)
     ] = "30s",
@@ -137,7 +148,7 @@ def bench(
     ] = False,
 ) -> int:
     """Send a planned load and account for every request."""
-    from harness.cli.options import make_config, read, usage
+    from harness.cli.options import given_only, make_config, read, usage
     from harness.control.headers import parse_header
     from harness.slo import parse_slo
     from harness.units import parse_cpus, parse_duration_ns, parse_shape, parse_share
@@ -153,8 +164,7 @@ def bench(
             "model_version": model_version,
             "urls": tuple(url or ()),
             "transport": transport,
-            "dist": dist,
-            "rate": rate,
+            **given_only(dist=dist, rate=rate, concurrency=concurrency),
             "duration_ns": read("--duration", parse_duration_ns, duration),
             "seed": seed,
             "warmup_ns": read("--warmup", parse_duration_ns, warmup),

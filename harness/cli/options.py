@@ -61,6 +61,11 @@ def read(name: str, parse: Callable[[str], ValueT], text: str | None) -> ValueT 
         raise UsageError(f"{name}: {error}") from None
 
 
+def given_only(**options: Any) -> dict[str, Any]:
+    """Without those that were not given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def make_config(options: Mapping[str, Any]) -> "BenchConfig":
     """The configuration of these options. Raises UsageError naming the option and its value."""
     from pydantic import ValidationError

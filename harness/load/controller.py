@@ -14,7 +14,7 @@ from harness.detector.evidence import Evidence
 from harness.detector.failover import Why
 from harness.detector.policy import Policy
 from harness.detector.rules import HARD_DOWN, STALLED, Trigger, window_ns
-from harness.detector.stall import Stall
+from harness.detector.stall import Stall, make_stalls
 from harness.load.coordinator import Phase
 from harness.load.fleet import Fleet
 from harness.load.switch import Switch
@@ -34,7 +34,7 @@ class Watch:
     """One server in use: what follows its buckets, and the first one not fed yet."""
 
     detector: Detector
-    stall: Stall | None
+    stalls: list[Stall]
     next_bucket: int
     told: set[Why] = field(default_factory=set)  # since it last was well
     t_failing_ns: int = -QUIET_NS
@@ -125,14 +125,18 @@ class Controller:
                 moved, stop = self._failed(server, detection.trigger, onset_ns, now_ns)
                 if moved or stop:
                     return stop
-            if watch.stall is not None:
-                in_flight = sum(self.segment.in_flight(one, server)[0] for one in self.heard)
-                trigger = watch.stall.feed(self.clock_ns, self._completed(server), in_flight)
+            if not watch.stalls:
+                continue
+            in_flight = sum(self.segment.in_flight(one, server)[0] for one in self.heard)
+            completed = self._completed(server)
+            for stall in watch.stalls:
+                trigger = stall.feed(self.clock_ns, completed, in_flight)
                 if trigger is not None:
-                    onset_ns = self.clock_ns - NS_PER_S
-                    moved, stop = self._failed(server, trigger, onset_ns, now_ns)
+                    assert stall.since_ns is not None
+                    moved, stop = self._failed(server, trigger, stall.since_ns, now_ns)
                     if moved or stop:
                         return stop
+                    break
         return False
 
     def _failed(
@@ -216,7 +220,11 @@ class Controller:
             limit, config.switching.stall_tolerance_ns
         )
         detector = Detector(rules, limit, -(-history // BUCKET_NS))
-        return Watch(detector, Stall() if config.slo is None else None, first_bucket)
+        stalls: list[Stall] = []
+        # Where slots come due by themselves and are judged by T, buckets show all there is.
+        if config.slo is None or (config.concurrency and config.switching.rule == "default"):
+            stalls = make_stalls(config.switching, config.slo, under_load_ns)
+        return Watch(detector, stalls, first_bucket)
 
     def _collect_seen(self) -> None:
         for switch in self.switches[-2:]:

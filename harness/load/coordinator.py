@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from harness._ledger import orphans
+from harness._orphans import orphans
 from harness._shm import Segment
 from harness._tally import Tally
 from harness.load.channel import ChannelClosed
@@ -149,7 +149,7 @@ class Coordinator:
         phase.origin_ns = time.monotonic_ns() + LEAD_NS
         order = {
             "dist": phase.spec.dist,
-            "rate": phase.spec.rate,
+            "rate": phase.spec.rate or 0.0,
             "seed": phase.spec.seed,
             "duration_ns": phase.spec.duration_ns,
             "prefix": phase.prefix,
@@ -205,10 +205,14 @@ class Coordinator:
                 phase.samples[server, bucket] = self.fleet.in_flight(server)
 
     def _account_for_dead(self, phase: Phase, worker: WorkerProcess) -> None:
-        """Make the records the worker could not: lost, and unsent up to the cut."""
+        """Make the records the worker could not: lost, and unsent up to the cut.
+
+        In a closed loop nothing is unsent: a slot is one that was taken.
+        """
         assert worker.t_dead_ns is not None
         t_dead_ns = worker.t_dead_ns - phase.origin_ns
         left, cursor = orphans(self.segment, worker.index, t_dead_ns, phase.slo_ns)
+        worker.cursor = cursor
         phase.tally.add_rows(left)
         cut_ns = phase.spec.duration_ns if phase.cut_ns is None else phase.cut_ns
         first = 0

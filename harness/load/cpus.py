@@ -8,6 +8,7 @@ from typing import Literal
 from harness.errors import UsageError
 
 RATE_PER_WORKER = 20_000
+CONCURRENCY_PER_WORKER = 64
 MOST_PER_WORKER = 1_000_000
 """Beyond what one worker can come to at all; its ring could not hold what it would drop."""
 MIN_SPIN_RATE = 5_000
@@ -35,7 +36,7 @@ class CpuPlan:
 def plan_cpus(
     allowed: Collection[int],
     quota: float | None,
-    rate: float,
+    rate: float | None,
     workers: int | None = None,
     cpus_option: Sequence[int] | None = None,
     spin: SpinOption = "auto",
@@ -44,13 +45,17 @@ def plan_cpus(
     """Workers, their CPUs and whether they spin.
 
     ``allowed`` are the CPUs this process may use, ``quota`` the cgroup's in CPUs (None: no quota),
-    ``rate`` in requests/s, ``max_inflight`` the cap the workers share: each needs one of it.
-    Raises UsageError.
+    ``rate`` in requests/s (None: a closed loop), ``max_inflight`` the cap or the concurrency the
+    workers share: each needs one of it. Raises UsageError.
     """
     usable = sorted(set(allowed))
     pool_given = _chosen(cpus_option, usable)
-    count = _worker_count(len(usable), quota, rate, workers, pool_given, max_inflight)
-    if rate > count * MOST_PER_WORKER:
+    if rate is None:
+        wanted = math.ceil((max_inflight or 1) / CONCURRENCY_PER_WORKER)
+    else:
+        wanted = math.ceil(rate / RATE_PER_WORKER)
+    count = _worker_count(len(usable), quota, wanted, workers, pool_given, max_inflight)
+    if rate is not None and rate > count * MOST_PER_WORKER:
         raise UsageError(
             f"--rate {rate:g}: the most is {MOST_PER_WORKER}/s a worker, and there"
             f" {'is' if count == 1 else 'are'} {count}; give a lower rate or more --workers"
@@ -85,7 +90,7 @@ def _chosen(cpus_option: Sequence[int] | None, usable: list[int]) -> list[int] |
 def _worker_count(
     n_usable: int,
     quota: float | None,
-    rate: float,
+    wanted: int,
     workers: int | None,
     pool_given: list[int] | None,
     max_inflight: int | None,
@@ -95,8 +100,9 @@ def _worker_count(
             raise UsageError(f"{workers} workers are not within 1..{MAX_WORKERS}")
         if max_inflight is not None and workers > max_inflight:
             raise UsageError(
-                f"{workers} workers cannot share an in-flight cap of {max_inflight}:"
-                " each needs one; give fewer workers or a higher cap"
+                f"{workers} workers cannot share {max_inflight} in flight:"
+                " each needs one; give fewer --workers, or a higher --max-inflight or"
+                " --concurrency"
             )
         return workers
     most = n_usable // 2 if pool_given is None else len(pool_given)
@@ -104,16 +110,23 @@ def _worker_count(
         most = min(most, math.floor(quota))
     if max_inflight is not None:
         most = min(most, max_inflight)
-    return max(1, min(math.ceil(rate / RATE_PER_WORKER), most, MAX_WORKERS))
+    return max(1, min(wanted, most, MAX_WORKERS))
 
 
 def _spin(
-    count: int, pool: list[int], apart: bool, quota: float | None, rate: float, spin: SpinOption
+    count: int,
+    pool: list[int],
+    apart: bool,
+    quota: float | None,
+    rate: float | None,
+    spin: SpinOption,
 ) -> tuple[bool, str]:
     if spin == "never":
         return False, "sleeping: asked for"
     if spin == "always":
         return True, "spinning: asked for"
+    if rate is None:
+        return False, "sleeping: a closed loop waits for answers, not for a planned time"
     if count > len(pool):
         return False, f"sleeping: {count} workers share {len(pool)} CPU{'s'[: len(pool) > 1]}"
     if not apart:

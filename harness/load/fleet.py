@@ -28,6 +28,7 @@ class WorkerReport:
     pid: int
     cpu: int | None
     slots: int  # final records, made ones included
+    taken: int  # slots it came to
     pushed: int  # ring records
     popped: int
     overflowed: int
@@ -67,6 +68,7 @@ class WorkerProcess:
         self.ended: dict[str, Any] | None = None
         self.state = "running"  # then "finished", "died" or "hung"
         self.t_dead_ns: int | None = None  # CLOCK_MONOTONIC
+        self.cursor: int | None = None  # of a dead worker: plan index of its first slot not taken
 
     @property
     def dead(self) -> bool:
@@ -82,11 +84,13 @@ class WorkerProcess:
         """What is known of it after a phase."""
         ended = self.ended or {}
         turns, gap_ns = segment.loop(self.index)
+        cursor = segment.cursor(self.index) if self.cursor is None else self.cursor
         return WorkerReport(
             index=self.index,
             pid=self.pid,
             cpu=self.cpu,
             slots=int(tally.worker_slots[self.index]),
+            taken=len(range(self.index, cursor, segment.workers)),
             pushed=segment.pushed(self.index),
             popped=segment.popped(self.index),
             overflowed=segment.overflowed(self.index),

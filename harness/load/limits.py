@@ -22,6 +22,11 @@ RING_STALL_NS = 4 * NS_PER_S
 RECORDS_PER_SLOT = 2  # an overdue record and the final one
 
 MAX_RECORDED_SLOTS = 20_000_000
+MOST_RECORDED_SLOTS = 1_000_000_000
+"""Where nobody knows the number of slots beforehand and all are to be kept."""
+
+CLOSED_RATE_PER_WORKER = 50_000.0
+"""What a worker's memory is sized for where no rate is planned."""
 
 WORKER_BYTES = 64 * 2**20
 COORDINATOR_BYTES = 160 * 2**20
@@ -39,7 +44,7 @@ class InFlightCap:
 
 
 def in_flight_cap(
-    rate: float,
+    rate: float | None,
     threshold_ns: int | None,
     request_bytes: int,
     response_bytes: int,
@@ -51,6 +56,8 @@ def in_flight_cap(
     """
     if max_inflight is not None:
         return InFlightCap(max_inflight, "asked for")
+    if rate is None:
+        raise ValueError("without a rate the cap has to be given")
     basis_ns = THRESHOLD_WITHOUT_SLO_NS if threshold_ns is None else threshold_ns
     wanted = math.ceil(rate * (basis_ns + INFLIGHT_EXTRA_NS) / NS_PER_S)
     held = "1 s, no SLO" if threshold_ns is None else format_duration_ns(basis_ns)
@@ -116,6 +123,11 @@ def disk_needed_bytes(slots: int, duration_ns: int, servers: int, records: str =
 def keeps_records(slots: int, records: str) -> bool:
     """Whether ``requests.npy`` is written: ``all``, or ``auto`` up to MAX_RECORDED_SLOTS."""
     return records == "all" or (records == "auto" and slots <= MAX_RECORDED_SLOTS)
+
+
+def most_rows(records: str) -> int:
+    """Rows ``requests.npy`` may grow to where the number of slots is not known."""
+    return MOST_RECORDED_SLOTS if records == "all" else MAX_RECORDED_SLOTS
 
 
 def check_memory(needed_bytes: int, available_bytes: int | None) -> None:

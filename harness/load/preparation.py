@@ -57,7 +57,7 @@ class Preparation:
             self.slo_ns,
             payload.request_bytes,
             payload.response_bytes_estimate,
-            self.config.max_inflight,
+            self.config.concurrency or self.config.max_inflight,
         ).total
         if cap < self.cpus.workers:
             raise NotStartedError(
@@ -66,11 +66,16 @@ class Preparation:
             )
         return cap
 
+    @property
+    def rate(self) -> float:
+        """Requests/s that memory is sized for."""
+        return self.config.rate or limits.CLOSED_RATE_PER_WORKER * self.cpus.workers
+
     def check_memory(self) -> None:
         """Raises NotStartedError if the run needs more than there is."""
         payload = self.checked.payload
         needed = limits.memory_needed_bytes(
-            rate=self.config.rate,
+            rate=self.rate,
             workers=self.cpus.workers,
             servers=self.servers,
             cap=self.inflight_cap,
@@ -83,10 +88,10 @@ class Preparation:
     def segment(self) -> Segment:
         """Shared memory of the size this run needs."""
         workers, cap = self.cpus.workers, self.inflight_cap
-        waiting = int(self.config.rate / workers * self.config.lag_ns / NS_PER_S * 1.5) + 64
+        waiting = int(self.rate / workers * self.config.lag_ns / NS_PER_S * 1.5) + 64
         return Segment(
             workers,
-            limits.ring_records(self.config.rate, workers, cap, self.servers),
+            limits.ring_records(self.rate, workers, cap, self.servers),
             self.servers * limits.worker_share(cap, 0, workers) + min(waiting, MAX_WAITING),
         )
 
@@ -101,7 +106,7 @@ class Preparation:
             "spin": self.cpus.spin,
             "sleeps": config.spin != "always",
             "shares_cpu": self.cpus.worker_cpus.count(self.cpus.worker_cpus[worker]) > 1,
-            "guard_budget_ns": int(SLEEPING_SHARE * NS_PER_S * self.cpus.workers / config.rate),
+            "guard_budget_ns": int(SLEEPING_SHARE * NS_PER_S * self.cpus.workers / self.rate),
             "transport": config.transport,
             "policy": config.switching.policy,
             "weights": list(config.switching.weights) or [1] * self.servers,

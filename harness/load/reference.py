@@ -24,6 +24,7 @@ from harness._shm import Segment
 from harness.records import Outcome, Reason
 
 TURN_NS = 10_000_000
+NEVER_NS = 2**63 - 1
 CLEAR_S = 0.3
 STATUS_OF_NAME = {f"StatusCode.{code.name}": int(code.value[0]) for code in grpc.StatusCode}
 UNKNOWN = 2
@@ -31,7 +32,7 @@ INTERNAL = 13
 
 
 Slot = tuple[int, int]
-"""Index and t_sched."""
+"""Index and t_sched; in a closed loop 0, which says nothing."""
 
 
 @dataclass
@@ -138,15 +139,16 @@ class ReferenceEngine:
             while (entry := ledger.expire_next(now_ns)) is not None:
                 if self.cancel_expired:
                     self.calls[entry].cancel()
-            ledger.publish(now_ns, None if upcoming is None else upcoming[1])
+            due_ns = self.due_ns(plan, upcoming, now_ns)
+            ledger.publish(now_ns, now_ns if plan.closed and upcoming else due_ns)
             if (upcoming is None and ledger.live == 0) or now_ns >= end_ns:
                 break
             if upcoming is None and segment.cancelled():
                 how = "cancelled"
                 break
             planned_ns = min(end_ns, now_ns + TURN_NS, ledger.next_deadline_ns())
-            if upcoming is not None:
-                planned_ns = min(planned_ns, upcoming[1])
+            if due_ns is not None:
+                planned_ns = min(planned_ns, due_ns)
             ledger.expect(max(now_ns, planned_ns))
             self.wait((planned_ns - now_ns) / 1e9, origin_ns)
         now_ns = time.monotonic_ns() - origin_ns
@@ -166,17 +168,32 @@ class ReferenceEngine:
         self, plan: Plan, upcoming: Slot | None, now_ns: int, prefix: str, origin_ns: int
     ) -> Slot | None:
         """Come to every slot that is due; the one after them, None after the last or the cut."""
-        cut_ns = self.segment.cut_ns()
-        while upcoming is not None and upcoming[1] <= min(now_ns, cut_ns):
-            entry = self.ledger.take(*upcoming, now_ns)
+        while (due_ns := self.due_ns(plan, upcoming, now_ns)) is not None and due_ns <= now_ns:
+            assert upcoming is not None
+            entry = self.ledger.take(upcoming[0], due_ns, now_ns)
             if entry is not None and (
                 self.ledger.waiting or not self.offer(entry, prefix, origin_ns)
             ):
                 self.ledger.wait(entry)
             upcoming = plan.next_share(self.worker, self.workers)
             now_ns = self.alive(origin_ns)
-            cut_ns = self.segment.cut_ns()
-        return None if upcoming is not None and upcoming[1] > cut_ns else upcoming
+        return None if due_ns is None else upcoming
+
+    def due_ns(self, plan: Plan, upcoming: Slot | None, now_ns: int) -> int | None:
+        """When the next slot is due, NEVER_NS while a closed loop is full; None: there is none."""
+        cut_ns = self.segment.cut_ns()
+        if upcoming is None:
+            return None
+        if not plan.closed:
+            return upcoming[1] if upcoming[1] <= cut_ns else None
+        if now_ns > cut_ns or now_ns >= plan.duration_ns:
+            return None
+        if (
+            self.ledger.waiting
+            or sum(map(self.ledger.in_flight, self.verdict[1])) >= self.ledger.cap
+        ):
+            return NEVER_NS
+        return max(now_ns, 0)
 
     def see_verdict(self, origin_ns: int) -> None:
         """Load the verdict; of a new one the worker writes back when it saw it."""

@@ -49,11 +49,14 @@ def _header(summary: Summary) -> Iterator[str]:
     plan = summary.plan
     parts = [
         f"harness bench  {model}" + (f" v{version}" if version else ""),
-        f"{clean_text(plan.dist, 10)} {plan.rate:g}/s",
+        f"closed loop, {plan.concurrency} in flight"
+        if plan.rate is None
+        else f"{clean_text(plan.dist, 10)} {plan.rate:g}/s",
         f"{plan.duration_s:g} s",
         f"seed {plan.seed}",
-        f"plan {clean_text(plan.hash, 64)[:8]}",
     ]
+    if plan.hash is not None:
+        parts.append(f"plan {clean_text(plan.hash, 64)[:8]}")
     yield from textwrap.wrap("   ".join(parts), WIDTH, subsequent_indent="  ")
 
 
@@ -117,16 +120,20 @@ def _latencies(summary: Summary) -> Iterator[str]:
     beyond = f">{summary.limits.timeout_ns / NS_PER_S:g} s"
     yield (f"{'latency ms':<13}{'p50':>8}{'p90':>9}{'p95':>9}{'p99':>9}{'p99.9':>13}{'max':>10}")
     found = summary.totals
-    rows = (
+    rows = [
         ("response *", summary.response_ns, found.population, beyond),
         ("response, ok", summary.response_ok_ns, found.ok, "-"),
         ("service (ok)", summary.service_ns, found.ok, "-"),
         ("lateness", summary.lateness_ns, found.scheduled - found.unsent, "-"),
         ("send delay", summary.send_delay_ns, found.sent, "-"),
-    )
+    ]
+    since = "from the planned time, every scheduled slot"
+    if summary.plan.rate is None:  # slots have no planned time to be late for, or answered from
+        rows = [row for row in rows if row[0] not in ("service (ok)", "lateness")]
+        since = "every slot"
     for label, latencies, population, missing in rows:
         yield _latency_row(label, latencies, missing if population else "-")
-    yield f"* from the planned time, every scheduled slot; no OK answer = {beyond}"
+    yield f"* {since}; no OK answer = {beyond}"
 
 
 def _latency_row(label: str, latencies: Latencies, missing: str) -> str:

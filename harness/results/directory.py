@@ -12,7 +12,7 @@ from typing import IO
 
 from harness.config import BenchConfig
 from harness.errors import ResultsError, UsageError
-from harness.load.limits import check_disk, disk_needed_bytes, keeps_records
+from harness.load.limits import check_disk, disk_needed_bytes, keeps_records, most_rows
 from harness.results import events_file, requests_file, windows_file
 from harness.results import summary as summary_file
 from harness.results.events_file import write_events
@@ -57,10 +57,16 @@ class ResultsDir:
         self._made = made
         self._requests: RequestsFile | None = None
 
-    def open_requests(self, config: BenchConfig, slots: int) -> RequestsFile | None:
-        """The file the rows go to, or None if none are kept. Raises NotStartedError."""
-        if keeps_records(slots, config.records):
-            self._requests = RequestsFile(self.path, slots)
+    def open_requests(self, config: BenchConfig, slots: int | None) -> RequestsFile | None:
+        """The file the rows go to, or None if none are kept; ``slots`` None: it has to grow.
+
+        Raises NotStartedError.
+        """
+        if keeps_records(slots or 0, config.records):
+            if slots is None:
+                self._requests = RequestsFile(self.path, most_rows(config.records), reserved=0)
+            else:
+                self._requests = RequestsFile(self.path, slots)
         return self._requests
 
     def write(self, run: RunData, summary: Summary) -> None:
@@ -76,8 +82,11 @@ class ResultsDir:
         staged: dict[str, Path] = {}
         name = requests_file.NAME
         try:
-            if self._requests is not None:
-                staged[name] = self._requests.finish(run.slots_until_cut)
+            if self._requests is not None and run.tally.rows is not None:
+                kept = run.slots_until_cut
+                if run.spec.closed:
+                    kept = self._requests.close_gaps(run.tally.slots_end)
+                staged[name] = self._requests.finish(kept)
             for name, writer in writers.items():
                 staged[name] = self._temporary(name)
                 _write_private(staged[name], writer)

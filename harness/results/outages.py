@@ -52,7 +52,7 @@ def find_outages(run: RunData) -> list[Outage]:
     spans_ns = silences_ns(run.tally.answers, run.end_ns)
     lengths_ns = spans_ns[:, 1] - spans_ns[:, 0]
     ranked = np.argsort(-lengths_ns, kind="stable")[:MAX_OUTAGES]
-    least_ns = least_outage_ns(run.spec.rate, run.config.switching.stall_tolerance_ns)
+    least_ns = least_outage_ns(run.rate, run.config.switching.stall_tolerance_ns)
     chosen = [*ranked[:1], *ranked[1:][lengths_ns[ranked[1:]] >= least_ns]]
     buckets = run.tally.buckets.sum(axis=0)
     recovery = _Recovery(run, buckets)

@@ -29,19 +29,20 @@ class Latencies(Part):
 class PlanPart(Part):
     """The whole plan; ``cut_ns`` where it was cut short, None if it ran to its end."""
 
-    dist: str
-    rate: float  # requests/s
+    dist: str  # "constant", "poisson", "closed"
+    rate: float | None  # requests/s; None in a closed loop
+    concurrency: int | None = None  # requests kept in flight, in a closed loop
     seed: int
     duration_s: float
-    slots: int
+    slots: int  # of a closed loop: those that were taken
     cut_ns: int | None
-    hash: str  # SHA-256 over the little-endian int64 offsets of all slots
+    hash: str | None  # SHA-256 over the little-endian int64 offsets of all slots; closed: None
 
 
 class Rate(Part):
     """Requests/s over the planned duration, or up to the cut."""
 
-    target: float
+    target: float | None  # None in a closed loop
     offered: float
     sent: float
     ok: float  # OK answers within the duration
@@ -114,6 +115,7 @@ class Worker(Part):
     pid: int
     cpu: int | None
     slots: int
+    taken: int = 0
     pushed: int
     popped: int
     overflowed: int

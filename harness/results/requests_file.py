@@ -11,30 +11,36 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness._tally import Tally
 from harness.errors import NotStartedError, UsageError
-from harness.records import RECORD
+from harness.records import RECORD, Outcome
 from harness.units import format_bytes
 from harness.untrusted import clean_text
 
 NAME = "requests.npy"
 PRIVATE_FILE = 0o600
+CHUNK_ROWS = 1 << 16
 
 TOO_LITTLE_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class RequestsFile:
-    """A file of ``slots`` rows under a temporary name in ``directory``, its space reserved.
+    """A file of ``slots`` rows under a temporary name in ``directory``.
 
-    ``rows``: RECORD per slot, writable; all zero (Outcome.NONE) at first.
+    ``rows``: RECORD per slot, writable; all zero (Outcome.NONE) at first. The space of the first
+    ``reserved`` is reserved, by default of all; rows after them must not be written before
+    ``reserve`` has made room for them.
     Raises NotStartedError if the file cannot be made or the space is not there.
     """
 
-    def __init__(self, directory: Path, slots: int) -> None:
+    def __init__(self, directory: Path, slots: int, reserved: int | None = None) -> None:
         self.path = directory / f".{NAME}.{os.getpid()}.tmp"
         self.slots = slots
+        self.growing = reserved is not None
+        self.reserved = slots if reserved is None else min(reserved, slots)
         header = _header(slots)
         self._header_bytes = len(header)
-        size_bytes = len(header) + slots * RECORD.itemsize
+        size_bytes = self._end_bytes(slots)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             self._fd = os.open(self.path, flags, PRIVATE_FILE)
@@ -44,7 +50,8 @@ class RequestsFile:
                 " give another --out"
             ) from None
         try:
-            os.posix_fallocate(self._fd, 0, size_bytes)
+            os.ftruncate(self._fd, size_bytes)
+            os.posix_fallocate(self._fd, 0, self._end_bytes(self.reserved))
             os.pwrite(self._fd, header, 0)
             self._memory = mmap.mmap(self._fd, size_bytes)
         except OSError as error:
@@ -53,6 +60,19 @@ class RequestsFile:
         self.rows: NDArray[np.void] = np.ndarray(
             (slots,), dtype=RECORD, buffer=self._memory, offset=len(header)
         )
+
+    def reserve(self, slots: int) -> bool:
+        """Make room for the first ``slots`` rows; False: there is none, or the file ends before."""
+        if slots <= self.reserved:
+            return True
+        if slots > self.slots:
+            return False
+        try:
+            os.posix_fallocate(self._fd, 0, self._end_bytes(slots))
+        except OSError:
+            return False
+        self.reserved = slots
+        return True
 
     def release(self) -> None:
         """Give back the memory of the rows written so far; they stay in the file."""
@@ -70,9 +90,24 @@ class RequestsFile:
         if len(header) != self._header_bytes:
             raise ValueError("the header's length depends on the number of rows")
         os.pwrite(self._fd, header, 0)
-        os.ftruncate(self._fd, self._header_bytes + slots_until_cut * RECORD.itemsize)
+        os.ftruncate(self._fd, self._end_bytes(slots_until_cut))
         os.fsync(self._fd)
         return self.path
+
+    def close_gaps(self, end: int) -> int:
+        """Move the rows before ``end`` that hold a record together; how many there are."""
+        kept = 0
+        for first in range(0, end, CHUNK_ROWS):
+            chunk = self.rows[first : min(first + CHUNK_ROWS, end)]
+            there = chunk["outcome"] != Outcome.NONE
+            found = int(np.count_nonzero(there))
+            if kept < first or found < len(chunk):
+                self.rows[kept : kept + found] = chunk[there]
+            kept += found
+        return kept
+
+    def _end_bytes(self, slots: int) -> int:
+        return self._header_bytes + slots * RECORD.itemsize
 
     def discard(self) -> None:
         """Remove the file if it still has its temporary name, and close it."""
@@ -85,6 +120,31 @@ class RequestsFile:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+class RowKeeper:
+    """Called while a run goes on: gives memory back, and where the file grows makes room.
+
+    ``ahead``: rows that may be written until the next call. Where there is no more room the tally
+    gives up its rows, and the run goes on without.
+    """
+
+    def __init__(self, tally: Tally, requests: RequestsFile | None, ahead: int) -> None:
+        self.tally = tally
+        self.requests = requests
+        self.ahead = ahead
+
+    def __call__(self) -> None:
+        requests, tally = self.requests, self.tally
+        if requests is None or tally.rows is None:
+            return
+        requests.release()
+        if not requests.growing:
+            return
+        if requests.reserve(min(tally.slots_end + self.ahead, requests.slots)):
+            tally.limit_rows(requests.reserved)
+        if tally.slots_end > requests.reserved - self.ahead // 2:
+            tally.give_up_rows()
 
 
 def release_rows(rows: NDArray[np.void]) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness._tally import Tally
-from harness.config import BenchConfig
+from harness.config import NS_PER_S, BenchConfig
 from harness.control.keep_warm import KeptWarm
 from harness.load.fleet import WorkerReport
 from harness.load.switch import Switch
@@ -18,7 +18,7 @@ class RunData:
     config: BenchConfig
     spec: PlanSpec
     plan: PlanFacts
-    slots_until_cut: int  # of the plan, recomputed offline
+    slots_until_cut: int  # of the plan, recomputed offline; closed loop: slots taken
     cut_ns: int | None  # None: the plan ran to its end
     tally: Tally
     inflight_cap: int  # per server, for the whole run
@@ -42,6 +42,13 @@ class RunData:
     switches: list[Switch] = field(default_factory=list)  # in order
     blind_ns: int = 0  # how long the detector had no evidence because the client was late
     kept_warm: list[KeptWarm] = field(default_factory=list)  # by server; empty: none was
+
+    @property
+    def rate(self) -> float:
+        """Slots/s: as planned, or in a closed loop as they came."""
+        if self.spec.rate is not None:
+            return self.spec.rate
+        return max(1, self.plan.slots) * NS_PER_S / max(1, self.end_ns)
 
     @property
     def end_ns(self) -> int:

@@ -124,5 +124,7 @@ def _records(run: RunData) -> Iterator[Finding]:
         yield Finding(
             code="no_records",
             text=f"requests.npy not kept: {run.plan.slots} slots are more than"
-            f" {MAX_RECORDED_SLOTS} (--records all keeps it)",
+            f" {MAX_RECORDED_SLOTS} (--records all keeps it)"
+            if run.plan.slots > MAX_RECORDED_SLOTS
+            else "requests.npy not kept: the disk is full",
         )

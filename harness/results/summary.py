@@ -137,6 +137,7 @@ def build_summary(run: RunData, verdict: Verdict) -> Summary:
             "plan": {
                 "dist": run.spec.dist,
                 "rate": run.spec.rate,
+                "concurrency": run.config.concurrency,
                 "seed": run.spec.seed,
                 "duration_s": run.spec.duration_ns / NS_PER_S,
                 "slots": run.plan.slots,

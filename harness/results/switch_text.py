@@ -39,7 +39,8 @@ def switch_lines(summary: Summary) -> Iterator[str]:
     told = [summary.outages[one.outage] for one in shown if one.outage is not None]
     if longest is None or longest in told or not longest.failed or summary.detector is None:
         return
-    least_ns = least_outage_ns(summary.plan.rate, summary.detector.stall_tolerance_ns)
+    rate = summary.plan.rate or max(summary.rate.offered, 1e-6)
+    least_ns = least_outage_ns(rate, summary.detector.stall_tolerance_ns)
     if longest.duration_ns >= least_ns:
         words = _outage_words(summary, longest)
         words[0] += f", from +{longest.t_start_ns / NS_PER_S:.3f} s"

@@ -114,8 +114,8 @@ def _interrupted(run: RunData) -> Iterator[InvalidReason]:
         when = "" if run.cut_ns is None else f" at {run.cut_ns / NS_PER_S:.3f} s"
         yield InvalidReason(
             code="interrupted",
-            text=f"interrupted by {run.interrupted_by}{when}: {run.slots_until_cut} of"
-            f" {run.plan.slots} planned slots",
+            text=f"interrupted by {run.interrupted_by}{when}: {run.slots_until_cut}"
+            + (" slots" if run.spec.closed else f" of {run.plan.slots} planned slots"),
             advice="run again and let it end",
         )
 
@@ -126,7 +126,7 @@ def _too_few(run: RunData, found: Totals) -> Iterator[InvalidReason]:
         return
     needed = math.ceil(100 * MIN_SLOTS_BEYOND / (100 - Fraction(str(percent))))
     if found.population < needed:
-        seconds = math.ceil(needed / run.config.rate)
+        seconds = math.ceil(needed / run.rate)
         yield InvalidReason(
             code="too_few_requests",
             text=f"{found.population} slots are too few for p{percent:g}, which needs {needed}",
