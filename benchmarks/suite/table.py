@@ -137,8 +137,8 @@ def _text_lines(result: SuiteResult) -> Iterator[str]:
                 shown = row.figure if row.figure != label else ""
                 label = row.figure
                 yield (
-                    f"  {shown:28}{row.tool:17}{number(row.median):>8} {span(row.low, row.high):>17}"
-                    f" {ratio_text(row.ratio):>6}"
+                    f"  {shown:28}{row.tool:17}{number(row.median):>8}"
+                    f" {span(row.low, row.high):>17} {ratio_text(row.ratio):>6}"
                 ).rstrip()
         for line in wrong:
             yield from _wrapped(f"! {line}")
@@ -146,9 +146,9 @@ def _text_lines(result: SuiteResult) -> Iterator[str]:
         if controls:
             yield from _wrapped(control_line(controls))
     yield ""
-    yield f"{'it must show':52}{'bound':>10}{'found':>9}"
+    yield f"{'it must show':51}{'bound':>10}{'found':>9}"
     for one in judge(result):
-        yield f" {one.claim.text:51}{bound(one):>10}{number(one.found):>9} {one.verdict}"
+        yield f" {one.claim.text:50}{bound(one):>10}{number(one.found):>9} {one.verdict}"
 
 
 def bound(one: Judged) -> str:

@@ -42,8 +42,8 @@ class H2load:
     ) -> Outcome:
         """Rate and requests as it prints them.
 
-        The load is a number of requests, at the rate that a first, uncounted run found: h2load's own
-        duration ends with requests in flight, and Triton 2.51 was seen to answer nobody after that.
+        The load is a number of requests, by the rate of a first run that does not count: its own
+        duration ends with requests in flight, and Triton 2.51 was seen to answer nobody then.
         """
         (folder / "body").write_bytes(grpc_body(load.model))
         first = self._send(FIRST_REQUESTS, load, limits, cpus, folder, lambda pid: None)
