@@ -19,7 +19,7 @@ LATENESS_BOUND_US = 100.0
 FIRST_RATE = 50_000.0
 MOST_RATE = 1_000_000.0
 NEAR = 1.3
-"""Within this factor of the rate that was held, two of three runs decide."""
+"""Within this factor of the rate that was held two of three runs decide, as after a bad run."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def search(holds: Callable[[float], bool], step: float) -> Bracket:
     low, high, rate = 0.0, 0.0, FIRST_RATE
     while not high or high - low > step * low:
         fine = holds(rate)
-        if low and rate < NEAR * low:
+        if low and (not fine or rate < NEAR * low):
             second = holds(rate)
             fine = fine if fine == second else holds(rate)
         if fine:
