@@ -12,6 +12,11 @@ class Point:
 
 
 def cpu_per_request_us(short: Point, long: Point) -> float | None:
-    """Slope between a short and a long run; None if the long one did not do more."""
-    more = long.requests - short.requests
-    return (long.cpu_s - short.cpu_s) / more * 1e6 if more > 0 else None
+    """Slope between a short and a long run.
+
+    None where noise would be the figure: the long one did not do half as much again, or used less.
+    """
+    more, used_s = long.requests - short.requests, long.cpu_s - short.cpu_s
+    if more <= 0 or 2 * more < short.requests or used_s <= 0:
+        return None
+    return used_s / more * 1e6

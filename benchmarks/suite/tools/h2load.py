@@ -3,7 +3,7 @@
 import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tritonclient.grpc import service_pb2
@@ -26,6 +26,7 @@ class H2load:
 
     peer: Peer
     name: str = "h2load"
+    first_rates: dict[str, float] = field(default_factory=dict)
 
     @property
     def version(self) -> str:
@@ -42,14 +43,16 @@ class H2load:
     ) -> Outcome:
         """Rate and requests as it prints them.
 
-        The load is a number of requests, by the rate of a first run that does not count: its own
-        duration ends with requests in flight, and Triton 2.51 was seen to answer nobody then.
+        The load is a number of requests, by the rate of a server's first run: h2load's own duration
+        ends with requests in flight, and Triton 2.51 was seen to answer nobody then.
         """
         (folder / "body").write_bytes(grpc_body(load.model))
-        first = self._send(FIRST_REQUESTS, load, limits, cpus, folder, lambda pid: None)
-        if first.trouble:
-            return first
-        count = max(FIRST_REQUESTS, round(first.figures["rate"] * load.seconds))
+        if load.url not in self.first_rates:
+            first = self._send(FIRST_REQUESTS, load, limits, cpus, folder, lambda pid: None)
+            if first.trouble:
+                return first
+            self.first_rates[load.url] = first.figures["rate"]
+        count = max(FIRST_REQUESTS, round(self.first_rates[load.url] * load.seconds))
         return self._send(count, load, limits, cpus, folder, on_start)
 
     def _send(
