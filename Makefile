@@ -1,4 +1,4 @@
-# make demo | test | lint | format | build | clean; HARNESS_DEBUG=1 for a debug build,
+# make demo | test | bench | lint | format | build | clean; HARNESS_DEBUG=1 for a debug build,
 # PYTHON=/path/to/python3.12 for another interpreter. docs/developing.md tells more.
 
 SHELL := /bin/bash
@@ -18,7 +18,7 @@ EXTENSIONS := $(PYX:harness/%.pyx=harness.%)
 
 LINTS := $(addprefix lint-,ruff format cython types stubs hints)
 
-.PHONY: setup build demo test lint $(LINTS) format clean
+.PHONY: setup build demo test bench lint $(LINTS) format clean
 .DELETE_ON_ERROR:
 
 setup: $(READY) $(NGHTTP2)
@@ -58,6 +58,11 @@ test: build
 	@$(BIN)/python -m harness.triton.provision
 	@$(BIN)/python -m benchmarks.peers
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+
+bench: build
+	@$(BIN)/python -m harness.triton.provision
+	@$(BIN)/python -m benchmarks.peers || echo "going on without what cannot be had"
+	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 lint: build
 	@$(MAKE) --no-print-directory --keep-going $(LINTS)

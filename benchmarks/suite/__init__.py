@@ -1,0 +1,1 @@
+"""``make bench``: the harness and its peers, measured side by side in one run."""

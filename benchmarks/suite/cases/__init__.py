@@ -1,0 +1,1 @@
+"""What is measured: one case a file, each ``run(suite)``."""
