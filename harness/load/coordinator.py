@@ -19,8 +19,8 @@ from harness.load.fleet import Fleet, WorkerProcess
 from harness.plan import PlanSpec
 from harness.records import ABSENT_NS, BUCKET_NS, NO_SERVER, RECORD, Flag, Outcome
 
-LOOK_EVERY_MS = 5
-TURN_EVERY_NS = 25_000_000
+LOOK_EVERY_MS = 10
+TURN_EVERY_NS = BUCKET_NS
 """What it takes to drain the rings hardly depends on how much there is in them."""
 
 LEAD_NS = 30_000_000
