@@ -157,6 +157,7 @@ class Session:
             prepared.slo_ns,
             in_use=policy.in_use,
             commands=self.commands.turn,
+            prompt=bool(self.config.at),
             on_event=self._tell,
             release=keep,
             progress=self._reporter("run", coordinator),

@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from harness._orphans import orphans
 from harness._shm import Segment
 from harness._tally import Tally
-from harness.config import NS_PER_S
+from harness.config import NS_PER_MS, NS_PER_S
 from harness.load.channel import ChannelClosed
 from harness.load.fleet import Fleet, WorkerProcess
 from harness.plan import PlanSpec
 from harness.records import ABSENT_NS, BUCKET_NS, NO_SERVER, RECORD, Flag, Outcome
 
-LOOK_EVERY_MS = 10
+LOOK_EVERY_NS = 10_000_000
 TURN_EVERY_NS = BUCKET_NS
-"""What it takes to drain the rings hardly depends on how much there is in them."""
+IN_STEP_NS = 10_000_000
+"""Workers whose watermark is this close to now will complete the next bucket on time."""
 
 LEAD_NS = 30_000_000
 """From the word to start to slot 0: the workers have to hear it."""
@@ -30,7 +31,7 @@ CUT_LEAD_NS = 50_000_000
 """The cut lies this far ahead, so that no worker has passed it when it is set."""
 OVERTIME_NS = 500_000_000
 """After the end of the drain a worker that has not ended is killed."""
-RELEASE_EVERY_NS = 100_000_000
+RELEASE_EVERY_NS = 250_000_000
 STOOD_STILL_NS = 5 * BUCKET_NS
 """A coordinator that did not run for so long decided late on whatever happened meanwhile."""
 
@@ -61,6 +62,7 @@ class Phase:
     progress: Callable[["Phase", int], None] = lambda phase, now_ns: None
     in_use: tuple[int, ...] = (0,)  # at its start
     control: "Control | None" = None
+    prompt: bool = False  # commands are to start on time
     commands: Callable[[int], list[dict[str, Any]]] = lambda now_ns: []
     events: list[dict[str, Any]] = field(default_factory=list)
     on_event: Callable[[dict[str, Any]], None] = lambda event: None
@@ -89,7 +91,7 @@ class Coordinator:
         self.servers = servers
         self.interrupts = 0
         self.sampled = -1  # the last bucket that was
-        self.complete = -1  # the last bucket that was
+        self.slowest_ns = -1  # watermark, when it was last looked at
 
     def interrupt(self) -> None:
         """Once: take no more slots and drain. Twice: give up what is in flight."""
@@ -111,7 +113,7 @@ class Coordinator:
         t_turn_ns = now_ns = time.monotonic_ns() - phase.origin_ns
         routine = _Routine(phase, now_ns)
         while running := [w for w in self.fleet.workers if w.state == "running"]:
-            ready = {fd for fd, _ in poller.poll(LOOK_EVERY_MS)}
+            ready = {fd for fd, _ in poller.poll(self._pause_ns(phase, now_ns) // NS_PER_MS)}
             before_ns, now_ns = now_ns, time.monotonic_ns() - phase.origin_ns
             if now_ns - before_ns > STOOD_STILL_NS:
                 late = {"t_ns": now_ns, "event": "coordinator_late", "gap_ns": now_ns - before_ns}
@@ -150,14 +152,21 @@ class Coordinator:
 
     def _complete(self, phase: Phase) -> bool:
         """Whether another bucket is, as far as workers tell, so that there may be a decision."""
-        slowest_ns = min(map(self.segment.watermark_ns, range(self.segment.workers)))
-        complete, self.complete = self.complete, slowest_ns // BUCKET_NS
-        return phase.control is not None and self.complete > complete
+        complete = self.slowest_ns // BUCKET_NS
+        self.slowest_ns = min(map(self.segment.watermark_ns, range(self.segment.workers)))
+        return phase.control is not None and self.slowest_ns // BUCKET_NS > complete
+
+    def _pause_ns(self, phase: Phase, now_ns: int) -> int:
+        """Until the next bucket should be complete; waking up is most of what a look costs."""
+        if phase.prompt or now_ns - self.slowest_ns > IN_STEP_NS:
+            return LOOK_EVERY_NS
+        to_go_ns = BUCKET_NS - self.slowest_ns % BUCKET_NS + max(0, self.slowest_ns - now_ns)
+        return min(to_go_ns + NS_PER_MS, TURN_EVERY_NS)
 
     def _start(self, phase: Phase) -> None:
         buckets = phase.tally.bucket_count
         phase.samples = np.full((self.servers, buckets), -1, dtype=np.int32)
-        self.sampled = self.complete = -1
+        self.sampled = self.slowest_ns = -1
         self.segment.reset()
         self.segment.set_verdict(0, phase.in_use)
         phase.origin_ns = time.monotonic_ns() + LEAD_NS
