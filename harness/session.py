@@ -87,6 +87,7 @@ class Session:
             started = datetime.now(UTC)
             with kept_warm(self.config, prepared.checked, lambda: segment.verdict()[1]) as warmed:
                 coordinator.run(phase)
+            phase.release()  # decides whether the last records all found room
             for event in self.commands.close():
                 phase.tell(event)
             workers = [
