@@ -206,8 +206,8 @@ def _fill(
     late_ns = 0 if closed else int(random.exponential(spec.lateness_ns))
     record["outcome"] = outcome
     if outcome is Outcome.UNSENT:
-        if closed:  # it was taken, and waited for credit
-            record["t_taken_ns"] = t_sched_ns
+        # Of a closed loop it was taken, and waited for credit.
+        record["t_taken_ns"] = t_sched_ns if closed else ABSENT_NS
         record["server"] = NO_SERVER
         return
     if outcome is Outcome.DROPPED and spec.client_drops and not closed and random.random() < 0.5:
