@@ -56,10 +56,17 @@ def _slo(config: BenchConfig, found: Totals) -> Iterator[Finding]:
 
 
 def _backpressure(run: RunData, found: Totals) -> Iterator[Finding]:
-    if found.dropped_backpressure:
+    dropped = found.dropped_backpressure
+    if dropped and run.spec.closed:
         yield Finding(
             code="backpressure",
-            text=f"rate not reached: {found.dropped_backpressure} slots dropped after waiting at"
+            text=f"fewer than {run.inflight_cap} in flight: {dropped} slots dropped after waiting"
+            " for a connection or stream",
+        )
+    elif dropped:
+        yield Finding(
+            code="backpressure",
+            text=f"rate not reached: {dropped} slots dropped after waiting at"
             f" the cap of {run.inflight_cap} requests in flight a server",
         )
 
