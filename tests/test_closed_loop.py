@@ -122,7 +122,7 @@ def test_a_hung_server_is_left_and_n_fresh_requests_go_to_the_next(tmp_path: Pat
     assert switch.rule in ("stalled", "hard-down")
     assert switch.n == switch.x == 8
     hung_ns = 300 * MS
-    assert 250 * MS < switch.t_decide_ns - hung_ns < 500 * MS  # S + T, and what a busy machine adds
+    assert 250 * MS < switch.t_decide_ns - hung_ns < 800 * MS  # S + T, and what a busy machine adds
     rows = rows_of(result)
     left = rows[rows["server"] == 0]
     assert np.count_nonzero(left["outcome"] == Outcome.TIMEOUT) == 8
