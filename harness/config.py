@@ -191,7 +191,11 @@ class BenchConfig(BaseModel):
     @model_validator(mode="after")
     def _has_a_rate(self) -> "BenchConfig":
         if self.concurrency is None and (self.rate is None or self.dist == "closed"):
-            raise ValueError("no load: give a --rate, constant or poisson, or a --concurrency")
+            raise ValueError(
+                f"--dist {self.dist} without a "
+                + ("--concurrency" if self.dist == "closed" else "--rate")
+                + "; give constant or poisson and a --rate, or a --concurrency"
+            )
         return self
 
     @model_validator(mode="after")

@@ -90,6 +90,7 @@ class Session:
             ):
                 started = datetime.now(UTC)
                 coordinator.run(phase)
+            phase.release()  # decides whether the last records all found room
             for event in self.commands.close():
                 phase.tell(event)
             workers = [

@@ -31,6 +31,11 @@ BURST = PlanSpec("constant", 2000.0, 1, 10 * MS)
 STEADY = PlanSpec("constant", 2000.0, 1, 150 * MS)
 """300 slots."""
 
+CLOSED = PlanSpec("closed", None, 1, 150 * MS)
+"""As many slots as there are answers in 150 ms."""
+
+MOST_CLOSED = 1 << 16
+
 Ending = tuple[Outcome, Reason, int]
 """Outcome, reason, gRPC status."""
 
@@ -114,6 +119,7 @@ class Load:
         )
         self.during: list[tuple[float, Callable[[], None]]] = []
         self.cut_ns: int | None = None
+        self.origin_ns = 0  # of the last phase
         self.tally = Tally(1, 1, 1)
 
     def __enter__(self) -> Self:
@@ -138,21 +144,25 @@ class Load:
         drain_ns: int = 10 * S,
         ends: str = "done",
         lead_ns: int = LEAD_NS,
+        limit: int | None = None,
     ) -> NDArray[np.void]:
-        """Send a plan; its records, one a slot of this worker, after checking the books."""
+        """Send a plan; its records, one a slot of this worker, after checking the books.
+
+        ``limit``: slots of a closed loop at most.
+        """
         self.segment.reset()
-        slots = spec.facts().slots
+        slots = (limit or MOST_CLOSED) if spec.closed else spec.facts().slots
         rows = np.zeros(slots, dtype=RECORD)
         self.tally = Tally(self.servers, slots, spec.duration_ns, rows)
         timers = [threading.Timer(WATCH_S, self.segment.cancel)]
         timers += [threading.Timer(lead_ns / S + delay_s, call) for delay_s, call in self.during]
         self.during = []
-        plan = Plan(spec.dist, spec.rate, spec.seed, spec.duration_ns)
-        origin_ns = time.monotonic_ns() + lead_ns
+        plan = Plan(spec.dist, spec.rate or 0.0, spec.seed, spec.duration_ns, limit)
+        self.origin_ns = time.monotonic_ns() + lead_ns
         for timer in timers:
             timer.start()
         try:
-            how = self.engine.run(plan, prefix, origin_ns, drain_ns)
+            how = self.engine.run(plan, prefix, self.origin_ns, drain_ns)
         finally:
             timers[0].cancel()
             for timer in timers:
@@ -160,6 +170,14 @@ class Load:
         self.tally.drain(self.segment, self.worker)
         assert how == ends
         mine = rows[self.worker :: self.workers]
+        if spec.closed:
+            mine = mine[mine["outcome"] != Outcome.NONE]
+            taken = len(range(self.worker, self.segment.cursor(self.worker), self.workers))
+            assert len(mine) == taken
+            assert np.array_equal(mine["slot"], self.worker + self.workers * np.arange(taken))
+            assert np.array_equal(mine["t_sched_ns"], mine["t_taken_ns"])
+            self._check_books(mine)
+            return mine
         offsets_ns = np.concatenate(
             [np.empty(0, np.int64), *(chunk.copy() for chunk in spec.chunks())]
         )

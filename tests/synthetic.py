@@ -11,7 +11,7 @@ from harness.config import NS_PER_MS, NS_PER_S, BenchConfig, Slo
 from harness.control.server_stats import ModelCounts, Snapshot
 from harness.load.fleet import WorkerReport
 from harness.load.switch import Switch
-from harness.plan import PlanSpec
+from harness.plan import PlanFacts, PlanSpec
 from harness.records import ABSENT_NS, NO_SERVER, RECORD, Decision, Flag, Outcome, Reason
 from harness.results.rundata import RunData
 
@@ -35,7 +35,8 @@ class Spec:
     """What to make up. ``mix``: weight of each outcome; lost and unsent come from dead workers."""
 
     dist: str = "poisson"
-    rate: float = 200.0
+    rate: float = 200.0  # of a closed loop: what comes of it, about
+    concurrency: int | None = None  # a closed loop, whose workers take unevenly many slots
     duration_ns: int = NS_PER_S
     seed: int = 1
     urls: tuple[str, ...] = ("gpu1:8001",)
@@ -60,12 +61,18 @@ def synthetic_run(spec: Spec | None = None, **changes: Any) -> RunData:
     config = _config(spec)
     plan = PlanSpec(config.dist, config.rate, config.seed, config.duration_ns)
     facts = plan.facts()
-    until = facts.slots if spec.cut_ns is None else plan.slots_until(spec.cut_ns)
-    chunks = [chunk.copy() for chunk in plan.chunks()]
-    offsets_ns = np.concatenate([np.empty(0, np.int64), *chunks])[:until]
-    records = make_records(spec, config, offsets_ns)
-    kept = np.zeros(facts.slots, dtype=RECORD) if spec.rows else None
-    tally = Tally(len(spec.urls), facts.slots, config.duration_ns, kept)
+    if plan.closed:
+        slots, offsets_ns = _taken(spec)
+        until, room = len(slots), int(slots.max(initial=-1)) + 1
+        facts = PlanFacts(until, None)
+    else:
+        until = facts.slots if spec.cut_ns is None else plan.slots_until(spec.cut_ns)
+        room, slots = facts.slots, np.arange(until)
+        chunks = [chunk.copy() for chunk in plan.chunks()]
+        offsets_ns = np.concatenate([np.empty(0, np.int64), *chunks])[:until]
+    records = make_records(spec, config, offsets_ns, slots)
+    kept = np.zeros(room, dtype=RECORD) if spec.rows else None
+    tally = Tally(len(spec.urls), room, config.duration_ns, kept)
     tally.add_rows(overdue_records(records))
     tally.add_rows(records)
     switches = _switches(spec, records)
@@ -98,15 +105,32 @@ def synthetic_run(spec: Spec | None = None, **changes: Any) -> RunData:
     )
 
 
+def _taken(spec: Spec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Slots that the workers of a closed loop took, in order, and when."""
+    random = np.random.default_rng(spec.draw)
+    end_ns = spec.duration_ns if spec.cut_ns is None else spec.cut_ns
+    most = int(spec.rate * end_ns / NS_PER_S / spec.workers) + 1
+    counts = random.integers(0, most, size=spec.workers, endpoint=True)
+    slots = [np.arange(count) * spec.workers + worker for worker, count in enumerate(counts)]
+    times_ns = [np.sort(random.integers(0, end_ns, size=count, endpoint=True)) for count in counts]
+    order = np.argsort(np.concatenate(slots))
+    return np.concatenate(slots)[order], np.minimum(
+        np.concatenate(times_ns)[order], spec.duration_ns - 1
+    )
+
+
 def make_records(
-    spec: Spec, config: BenchConfig, offsets_ns: NDArray[np.int64]
+    spec: Spec,
+    config: BenchConfig,
+    offsets_ns: NDArray[np.int64],
+    slots: NDArray[np.int64] | None = None,
 ) -> NDArray[np.void]:
-    """The final record of each slot."""
+    """The final record of each slot, by default the first ones."""
     random = np.random.default_rng(spec.draw)
     records = np.zeros(len(offsets_ns), dtype=RECORD)
     weights = np.array([spec.mix.get(outcome, 0) for outcome in Outcome], dtype=float)
-    for slot, t_sched_ns in enumerate(offsets_ns):
-        record = records[slot]
+    slots = np.arange(len(offsets_ns)) if slots is None else slots
+    for record, slot, t_sched_ns in zip(records, slots, offsets_ns, strict=True):
         for name in ("t_taken_ns", "t_sent_ns", "t_first_ns", "t_done_ns"):
             record[name] = ABSENT_NS
         record["slot"], record["t_sched_ns"] = slot, t_sched_ns
@@ -178,12 +202,15 @@ def _fill(
 ) -> None:
     t_sched_ns = int(record["t_sched_ns"])
     threshold_ns = np.inf if spec.slo_ns is None else spec.slo_ns
-    late_ns = int(random.exponential(spec.lateness_ns))
+    closed = spec.concurrency is not None
+    late_ns = 0 if closed else int(random.exponential(spec.lateness_ns))
     record["outcome"] = outcome
     if outcome is Outcome.UNSENT:
+        # Of a closed loop it was taken, and waited for credit.
+        record["t_taken_ns"] = t_sched_ns if closed else ABSENT_NS
         record["server"] = NO_SERVER
         return
-    if outcome is Outcome.DROPPED and spec.client_drops and random.random() < 0.5:
+    if outcome is Outcome.DROPPED and spec.client_drops and not closed and random.random() < 0.5:
         late_ns += config.lag_ns
         record["reason"], record["flags"] = Reason.CLIENT, Flag.CLIENT_LATE
     elif outcome is Outcome.DROPPED:
@@ -232,8 +259,11 @@ def _config(spec: Spec) -> BenchConfig:
     given = {
         "model": "identity",
         "urls": spec.urls,
-        "dist": spec.dist,
-        "rate": spec.rate,
+        **(
+            {"dist": spec.dist, "rate": spec.rate}
+            if spec.concurrency is None
+            else {"concurrency": spec.concurrency}
+        ),
         "duration_ns": spec.duration_ns,
         "seed": spec.seed,
         "slo": slo,

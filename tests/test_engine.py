@@ -1,3 +1,6 @@
+import contextlib
+
+import numpy as np
 import pytest
 
 from harness._response import request_id
@@ -6,7 +9,19 @@ from harness.embedded.model import ModelSpec, TensorSpec
 from harness.embedded.server import EmbeddedServer, ServeConfig
 from harness.plan import PlanSpec
 from harness.records import Outcome, Reason
-from tests.engine_fixture import MS, OK, Load, endings, request_body
+from tests.engine_fixture import (
+    CANCELLED,
+    CLOSED,
+    MS,
+    NO_CONNECTION,
+    OK,
+    TIMEOUT,
+    Load,
+    S,
+    endings,
+    request_body,
+)
+from tests.grpc_fixture import closed_port
 from tests.h2wire import DATA, END_HEADERS, END_STREAM, HEADERS, PING
 from tests.http2_peer import (
     CONTINUATION,
@@ -357,6 +372,97 @@ def test_a_graceful_goaway_of_the_embedded_server_loses_no_request():
                 assert endings(load.run(spec, prefix)) == {OK}
             (report,) = load.engine.connection_report()
             assert report["connects"] >= 4
+
+
+@contextlib.contextmanager
+def closed_loop(*scripts, latency="1ms", **options):
+    """An engine on one embedded server a script."""
+    with contextlib.ExitStack() as stack:
+        addresses = []
+        for script in scripts:
+            config = ServeConfig(script=script, latency=latency)
+            host, port = stack.enter_context(EmbeddedServer(config)).url.split(":")
+            addresses.append((host, int(port)))
+        load = stack.enter_context(Load(*addresses, **options))
+        assert load.connect()
+        yield load
+
+
+@pytest.mark.parametrize(
+    ("cap", "worker", "workers", "spin"),
+    [(1, 0, 1, False), (8, 0, 1, False), (8, 0, 1, True), (5, 1, 3, False)],
+)
+def test_a_closed_loop_ends_with_its_limit_and_keeps_the_cap_full(cap, worker, workers, spin):
+    with closed_loop("", cap=cap, worker=worker, workers=workers, spin=spin) as load:
+        for prefix in "ws":
+            rows = load.run(PlanSpec("closed", None, 1, 10 * S), prefix, limit=61)
+            assert endings(rows) == {OK}
+            assert len(rows) == len(range(worker, 61, workers))
+            assert load.segment.in_flight(worker, 0) == (0, min(cap, len(rows)))
+    # A slot is taken for each answer, and not before it.
+    done_ns = np.sort(rows["t_done_ns"])
+    assert (rows["t_taken_ns"][cap:] >= done_ns[: max(0, len(rows) - cap)]).all()
+
+
+def test_a_closed_loop_of_no_slots_ends_at_once():
+    with closed_loop("") as load:
+        assert len(load.run(CLOSED, limit=0)) == 0
+
+
+def test_a_closed_loop_takes_slots_until_its_end_and_none_after():
+    with closed_loop("", cap=4, latency="2ms") as load:
+        rows = load.run(CLOSED)
+    assert endings(rows) == {OK}
+    assert 20 < len(rows) <= 4 * 150 / 2 + 4
+    assert 75 * MS < rows["t_taken_ns"].max() < CLOSED.duration_ns
+
+
+def test_a_cut_closed_loop_takes_no_slot_after_the_cut():
+    with closed_loop("", cap=4) as load:
+        cut = [0]
+
+        def cut_it():
+            cut[0] = load.segment.cut_soon(load.origin_ns, 20 * MS, CLOSED.duration_ns)
+
+        load.at(0.04, cut_it)
+        rows = load.run(CLOSED)
+    assert cut[0] >= 60 * MS
+    assert 30 * MS < rows["t_taken_ns"].max() <= cut[0]
+
+
+def test_what_a_server_holds_that_was_left_counts_no_more():
+    with closed_loop("0s: hang", "", cap=6) as load:
+        load.at(0.05, lambda: load.segment.set_verdict(1, (1,)))
+        rows = load.run(CLOSED, drain_ns=50 * MS)
+        assert [load.segment.in_flight(0, server)[1] for server in (0, 1)] == [6, 6]
+    held, answered = rows[rows["server"] == 0], rows[rows["server"] == 1]
+    assert endings(held) == {CANCELLED}
+    assert len(held) == 6
+    assert endings(answered) == {OK}
+    assert len(answered) > 30
+    assert answered["t_taken_ns"].min() > held["t_taken_ns"].max()
+
+
+@pytest.mark.parametrize("cancel_expired", [False, True])
+def test_an_expired_stream_holds_its_place_unless_it_is_cancelled(cancel_expired):
+    with closed_loop(
+        "0s: hang", cap=3, timeout_ns=40 * MS, lag_ns=MS, cancel_expired=cancel_expired
+    ) as load:
+        rows = load.run(CLOSED, drain_ns=60 * MS)
+    assert endings(rows) == {TIMEOUT}
+    assert (len(rows) == 3) != cancel_expired
+    assert len(rows) <= 3 * 4
+
+
+def test_without_a_connection_a_slot_is_tried_each_millisecond():
+    with closed_port() as url:
+        host, port = url.split(":")
+        with Load((host, int(port)), cap=16) as load:
+            assert not load.connect(50 * MS)
+            rows = load.run(CLOSED)
+    assert endings(rows) == {NO_CONNECTION}
+    assert np.diff(rows["t_taken_ns"]).min() >= MS
+    assert 30 < len(rows) <= 150
 
 
 def test_values_that_do_not_fit():

@@ -248,3 +248,39 @@ def test_only_whole_arrays_of_int64_are_filled():
         plan.fill(np.empty(8, dtype=np.int64)[::2])
     with pytest.raises(TypeError):
         plan.fill(None)
+
+
+@given(st.integers(1, 8), st.integers(0, 100))
+def test_a_closed_plan_has_no_times_and_ends_with_its_limit(workers, limit):
+    shares = []
+    for worker in range(workers):
+        plan = Plan("closed", 0.0, 1, S, limit)
+        assert plan.closed
+        while (slot := plan.next_share(worker, workers)) is not None:
+            shares.append(slot)
+        assert plan.next_share(worker, workers) is None
+    assert sorted(shares) == [(index, 0) for index in range(limit)]
+
+
+def test_a_closed_plan_without_a_limit_goes_on():
+    plan = Plan("closed", 0.0, 1, 1)
+    offsets_ns = np.full(100_000, -1, dtype=np.int64)
+    assert plan.fill(offsets_ns) == len(offsets_ns)
+    assert not offsets_ns.any()
+    assert plan.next_share(0, 1) == (100_000, 0)
+
+
+def test_an_open_plan_ends_with_its_limit_too():
+    plan = Plan("constant", 1000.0, 1, S, 5)
+    assert not plan.closed
+    offsets_ns = np.empty(10, dtype=np.int64)
+    assert plan.fill(offsets_ns) == 5
+    assert offsets_ns[4] == 4_000_000
+
+
+def test_a_closed_loop_has_no_hash_and_nothing_to_walk():
+    spec = PlanSpec("closed", None, 1, S)
+    assert spec.closed
+    assert spec.facts() == harness.plan.PlanFacts(0, None)
+    assert list(spec.chunks()) == []
+    assert spec.expected_slots == 0

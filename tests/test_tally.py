@@ -315,15 +315,46 @@ def test_too_many_servers(servers):
 @pytest.mark.parametrize(
     "rows",
     [
-        np.zeros(3, dtype=RECORD),
+        np.zeros(5, dtype=RECORD),
         np.zeros((4, 1), dtype=RECORD),
         np.zeros(8, dtype=RECORD)[::2],
         np.zeros(4, dtype="V64"),
     ],
 )
 def test_rows_that_do_not_fit(rows):
-    with pytest.raises(ValueError, match="one RECORD per slot"):
+    with pytest.raises(ValueError, match="at most one RECORD per slot"):
         Tally(1, 4, BUCKET_NS, rows)
+
+
+@given(st.lists(st.integers(0, 11), unique=True), st.integers(0, 8))
+def test_records_beyond_the_rows_are_counted_and_written_nowhere(slots, limit):
+    memory = np.zeros(12, dtype=RECORD)
+    tally = Tally(1, 2**60, BUCKET_NS, memory[:8])
+    tally.limit_rows(limit)
+    tally.add_rows(rows_of([record(slot, outcome=Outcome.UNSENT) for slot in slots]))
+    inside = [slot for slot in slots if slot < limit]
+    assert np.flatnonzero(memory["outcome"]).tolist() == sorted(inside)
+    assert tally.unrecorded == len(slots) - len(inside)
+    assert tally.slots_end == max(slots, default=-1) + 1
+    assert (tally.counts.sum(), tally.duplicates) == (len(slots), 0)
+
+
+def test_rows_given_up_are_written_no_more():
+    rows = np.zeros(4, dtype=RECORD)
+    tally = Tally(1, 4, BUCKET_NS, rows)
+    tally.give_up_rows()
+    tally.add_rows(rows_of([record(1, outcome=Outcome.UNSENT)]))
+    assert tally.rows is None
+    assert not rows["outcome"].any()
+    assert (tally.counts.sum(), tally.unrecorded) == (1, 0)
+
+
+@pytest.mark.parametrize("count", [-1, 5])
+def test_no_more_rows_than_there_are(count):
+    with pytest.raises(ValueError, match=f"{count} rows are not there"):
+        Tally(1, 9, BUCKET_NS, np.zeros(4, dtype=RECORD)).limit_rows(count)
+    with pytest.raises(ValueError, match="0 rows are not there"):
+        Tally(1, 9, BUCKET_NS).limit_rows(0)
 
 
 def test_only_records_are_added():

@@ -25,10 +25,13 @@ from harness.records import Outcome, Reason
 
 TURN_NS = 10_000_000
 NEVER_NS = 2**63 - 1
+REFUSED_PAUSE_NS = 1_000_000
+"""A closed loop's, as long as a server is not to be had."""
 CLEAR_S = 0.3
 STATUS_OF_NAME = {f"StatusCode.{code.name}": int(code.value[0]) for code in grpc.StatusCode}
 UNKNOWN = 2
 INTERNAL = 13
+UNAVAILABLE = 14
 
 
 Slot = tuple[int, int]
@@ -77,6 +80,8 @@ class ReferenceEngine:
         self.generation = 0
         self.verdict: tuple[int, tuple[int, ...]] = (-1, ())
         self.stood_still = False
+        self.refused = False
+        self.paused_until_ns = 0
         self.errors: list[tuple[int, str] | None] = [None] * len(self.clients)
 
     def calibrate(self, budget_ns: int) -> int:
@@ -117,6 +122,7 @@ class ReferenceEngine:
         self.generation += 1
         self.errors = [None] * len(self.clients)
         self.verdict = (-1, ())
+        self.refused, self.paused_until_ns = False, 0
         for server in range(len(self.clients)):  # grpc does not tell when it is not
             segment.connect(self.worker, server, 1)
         how = "done"
@@ -175,6 +181,8 @@ class ReferenceEngine:
                 self.ledger.waiting or not self.offer(entry, prefix, origin_ns)
             ):
                 self.ledger.wait(entry)
+            if self.refused:
+                self.paused_until_ns = now_ns + REFUSED_PAUSE_NS
             upcoming = plan.next_share(self.worker, self.workers)
             now_ns = self.alive(origin_ns)
         return None if due_ns is None else upcoming
@@ -193,7 +201,7 @@ class ReferenceEngine:
             or sum(map(self.ledger.in_flight, self.verdict[1])) >= self.ledger.cap
         ):
             return NEVER_NS
-        return max(now_ns, 0)
+        return max(now_ns, self.paused_until_ns)
 
     def see_verdict(self, origin_ns: int) -> None:
         """Load the verdict; of a new one the worker writes back when it saw it."""
@@ -258,7 +266,10 @@ class ReferenceEngine:
             server = self.ledger.server(entry)
             if self.errors[server] is None:
                 self.errors[server] = (status, str(completion.error.message()))
+            # A missing connection and a server's own UNAVAILABLE look the same in grpc.
+            self.refused = status == UNAVAILABLE
         else:
+            self.refused = False
             response = completion.result.get_response()
             self.ledger.received(entry, response.ByteSize())
             if response.id != request_id(self.expected, self.ledger.slot(entry)).decode():

@@ -6,6 +6,7 @@ it is told to over the control pipe.
 
 import contextlib
 import ctypes
+import mmap
 import os
 import resource
 import signal
@@ -56,9 +57,7 @@ def serve(channel: Channel, setup: dict[str, Any], segment_fd: int, body_fd: int
         lag_ns=setup["lag_ns"],
         cap=setup["cap"],
     )
-    with open(body_fd, "rb") as file:
-        file.seek(0)
-        body = file.read()
+    body = whole(body_fd)
     policy = Policy(setup["policy"], setup["weights"], worker)
     engine = make_engine(setup, segment, ledger, policy, body, channel.fileno())
     guard_ns = engine.calibrate(setup["guard_budget_ns"])
@@ -80,6 +79,13 @@ def serve(channel: Channel, setup: dict[str, Any], segment_fd: int, body_fd: int
                 }
             }
         )
+
+
+def whole(fd: int) -> bytes:
+    """All of a file."""
+    # The workers share one file position: what two of them read at a time would be torn.
+    with mmap.mmap(fd, 0, access=mmap.ACCESS_READ) as memory:
+        return memory[:]
 
 
 def make_engine(

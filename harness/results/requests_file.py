@@ -5,6 +5,7 @@ import errno
 import io
 import mmap
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +30,21 @@ class RequestsFile:
 
     ``rows``: RECORD per slot, writable; all zero (Outcome.NONE) at first. The space of the first
     ``reserved`` is reserved, by default of all; rows after them must not be written before
-    ``reserve`` has made room for them.
+    ``reserve`` has made room for them. Where it is given ``slots`` is a bound, and lowered to what
+    this process may write to a file.
     Raises NotStartedError if the file cannot be made or the space is not there.
     """
 
     def __init__(self, directory: Path, slots: int, reserved: int | None = None) -> None:
         self.path = directory / f".{NAME}.{os.getpid()}.tmp"
-        self.slots = slots
-        self.growing = reserved is not None
-        self.reserved = slots if reserved is None else min(reserved, slots)
         header = _header(slots)
         self._header_bytes = len(header)
+        self.growing = reserved is not None
+        if self.growing:
+            slots = min(slots, _most_rows(len(header)))
+            header = _header(slots)
+        self.slots = slots
+        self.reserved = slots if reserved is None else min(reserved, slots)
         size_bytes = self._end_bytes(slots)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -106,6 +111,10 @@ class RequestsFile:
             kept += found
         return kept
 
+    def empty(self) -> None:
+        """Give back the disk space; from then on no row must be touched (SIGBUS)."""
+        os.ftruncate(self._fd, 0)
+
     def _end_bytes(self, slots: int) -> int:
         return self._header_bytes + slots * RECORD.itemsize
 
@@ -125,8 +134,9 @@ class RequestsFile:
 class RowKeeper:
     """Called while a run goes on: gives memory back, and where the file grows makes room.
 
-    ``ahead``: rows that may be written until the next call. Where there is no more room the tally
-    gives up its rows, and the run goes on without.
+    ``ahead``: rows to make room for beyond those written so far, fewer where the disk is nearly
+    full. Once a record has found no room the tally gives up its rows, what they took on the disk is
+    given back, and the run goes on without.
     """
 
     def __init__(self, tally: Tally, requests: RequestsFile | None, ahead: int) -> None:
@@ -141,10 +151,13 @@ class RowKeeper:
         requests.release()
         if not requests.growing:
             return
-        if requests.reserve(min(tally.slots_end + self.ahead, requests.slots)):
-            tally.limit_rows(requests.reserved)
-        if tally.slots_end > requests.reserved - self.ahead // 2:
+        if tally.unrecorded:
             tally.give_up_rows()
+            requests.empty()
+            return
+        while not requests.reserve(min(tally.slots_end + self.ahead, requests.slots)):
+            self.ahead //= 2
+        tally.limit_rows(requests.reserved)
 
 
 def release_rows(rows: NDArray[np.void]) -> None:
@@ -178,6 +191,13 @@ def load_requests(path: Path) -> NDArray[np.void]:
     if size_bytes != rows.offset + rows.nbytes:
         raise UsageError(f"'{shown}' is no {NAME}: {size_bytes} bytes do not fit {len(rows)} rows")
     return rows
+
+
+def _most_rows(header_bytes: int) -> int:
+    limit_bytes, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit_bytes == resource.RLIM_INFINITY:
+        return 2**63 - 1
+    return max(0, limit_bytes - header_bytes) // RECORD.itemsize
 
 
 def _header(slots: int) -> bytes:

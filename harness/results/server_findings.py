@@ -56,10 +56,17 @@ def _slo(config: BenchConfig, found: Totals) -> Iterator[Finding]:
 
 
 def _backpressure(run: RunData, found: Totals) -> Iterator[Finding]:
-    if found.dropped_backpressure:
+    dropped = found.dropped_backpressure
+    if dropped and run.spec.closed:
         yield Finding(
             code="backpressure",
-            text=f"rate not reached: {found.dropped_backpressure} slots dropped after waiting at"
+            text=f"fewer than {run.inflight_cap} in flight: {dropped} slots dropped after waiting"
+            " for a connection or stream",
+        )
+    elif dropped:
+        yield Finding(
+            code="backpressure",
+            text=f"rate not reached: {dropped} slots dropped after waiting at"
             f" the cap of {run.inflight_cap} requests in flight a server",
         )
 
@@ -120,11 +127,10 @@ def _errors(run: RunData) -> Iterator[Finding]:
 
 
 def _records(run: RunData) -> Iterator[Finding]:
-    if run.config.records == "auto" and run.tally.rows is None:
-        yield Finding(
-            code="no_records",
-            text=f"requests.npy not kept: {run.plan.slots} slots are more than"
-            f" {MAX_RECORDED_SLOTS} (--records all keeps it)"
-            if run.plan.slots > MAX_RECORDED_SLOTS
-            else "requests.npy not kept: the disk is full",
-        )
+    if run.config.records == "none" or run.tally.rows is not None:
+        return
+    slots = max(run.plan.slots, run.tally.slots_end)
+    why = "there was no more room for it"
+    if run.config.records == "auto" and slots > MAX_RECORDED_SLOTS:
+        why = f"{slots} slots are more than {MAX_RECORDED_SLOTS} (--records all keeps it)"
+    yield Finding(code="no_records", text=f"requests.npy not kept: {why}")

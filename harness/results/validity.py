@@ -88,7 +88,8 @@ def _workers(run: RunData) -> Iterator[InvalidReason]:
 
 
 def _client_late(run: RunData, found: Totals) -> Iterator[InvalidReason]:
-    advice = "give it idle CPUs (--cpus), more --workers, or a lower --rate"
+    load = "--concurrency" if run.spec.closed else "--rate"
+    advice = f"give it idle CPUs (--cpus), more --workers, or a lower {load}"
     p99_ns = run.tally.histogram("lateness").percentile_ns(99)
     limit_ns = lateness_limit_ns(run, found)
     if p99_ns is not None and p99_ns > limit_ns:

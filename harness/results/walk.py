@@ -155,12 +155,14 @@ class ClosedWalk(_Rows):
         if rows is None:
             return
         workers = len(taken)
+        last_ns = run.spec.duration_ns if run.cut_ns is None else run.cut_ns
         end = max(run.tally.slots_end, int(max(taken)) * workers)
         for first in range(0, min(end, len(rows)), CHUNK):
             slots = np.arange(first, min(first + CHUNK, end, len(rows)))
             chunk = rows[first : first + len(slots)]
             due = slots // workers < taken[slots % workers]
             self._check(chunk[due], None, slots[due])
+            self._note(3, "taken after the cut", chunk["t_taken_ns"] > last_ns, slots)
             self._note(4, "a record after the cut", ~due & (chunk["outcome"] != 0), slots)
             if first % RELEASE_EVERY_SLOTS == 0:
                 release_rows(rows)

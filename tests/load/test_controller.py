@@ -28,17 +28,26 @@ class Room:
     """A controller, and hands that play its workers. Time is told in buckets."""
 
     def __init__(
-        self, servers: int = 2, workers: int = 1, slo: Slo | None = SLO, **switching: Any
+        self,
+        servers: int = 2,
+        workers: int = 1,
+        slo: Slo | None = SLO,
+        concurrency: int | None = None,
+        warmup_ns: int = 2 * S,
+        **switching: Any,
     ) -> None:
         self.segment = Segment(workers, 1 << 10, 64)
         self.workers = [SimpleNamespace(index=w, state="running") for w in range(workers)]
+        self.ledgers: dict[int, Ledger] = {}
         self.wakes = 0
         fleet = SimpleNamespace(workers=self.workers, wake=self.wake, in_flight=self.in_flight)
         config = BenchConfig(
             model="m",
             urls=tuple(f"host{server}:1" for server in range(servers)),
             slo=slo,
+            warmup_ns=warmup_ns,
             switching=Switching(**switching),
+            **({} if concurrency is None else {"concurrency": concurrency}),
         )
         spec = PlanSpec("constant", RATE, 1, 60 * S)
         self.told: list[dict[str, Any]] = []
@@ -91,16 +100,20 @@ class Room:
         self.turn()
 
     def publish(self, worker: int, watermark_ns: int) -> None:
-        ledger = Ledger(
-            self.segment,
-            worker,
-            servers=1,
-            slo_ns=T_NS,
-            timeout_ns=S,
-            lag_ns=MS,
-            cap=1,
-        )
-        ledger.publish(self.now_ns, watermark_ns)
+        self.ledger(worker).publish(self.now_ns, watermark_ns)
+
+    def ledger(self, worker: int) -> Ledger:
+        if worker not in self.ledgers:
+            self.ledgers[worker] = Ledger(
+                self.segment,
+                worker,
+                servers=1,
+                slo_ns=T_NS,
+                timeout_ns=S,
+                lag_ns=MS,
+                cap=1,
+            )
+        return self.ledgers[worker]
 
     def turn(self) -> None:
         self.controller.look(self.now_ns)
@@ -301,3 +314,58 @@ def test_what_a_stopped_or_dead_worker_holds_is_no_sign_of_a_hang():
         room.pass_bucket(bucket, alive=(0,))
     assert room.kinds() == ["worker_silent"]
     assert room.in_use == (0,)
+
+
+def hold(room: Room, count: int) -> None:
+    """So many requests are in flight at the first server, overdue, and none comes back."""
+    ledger = room.ledger(0)
+    for slot in range(count):
+        ledger.hand(ledger.take(slot, 0, 0), 0, 0)
+    ledger.tick(T_NS + 1)
+
+
+def stuck(room: Room, first: int, seconds: float) -> int | None:
+    """Empty buckets pass; at the end of which one the load has moved, in ns."""
+    for bucket in range(first, first + round(seconds * S / BUCKET_NS)):
+        room.pass_bucket(bucket)
+        if room.in_use != (0,):
+            return room.now_ns - T_NS
+    return None
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "warmup_ns", "needed_ns"),
+    [
+        (64, 2 * S, 250 * MS + T_NS),
+        (5, 2 * S, 250 * MS + T_NS),
+        (4, 2 * S, S),  # fewer than hard-down needs in a row
+        (1, 2 * S, S),
+        (64, 0, S),  # in a server's first two seconds
+    ],
+)
+def test_a_closed_loop_leaves_a_server_that_answers_nothing(in_flight, warmup_ns, needed_ns):
+    room = Room(concurrency=in_flight, warmup_ns=warmup_ns)
+    hold(room, in_flight)
+    room.run(0, 10, Decision.IN_TIME)
+    t_last_ns = room.now_ns
+    t_left_ns = stuck(room, 10, 2)
+    assert t_left_ns is not None
+    assert needed_ns <= t_left_ns + T_NS - t_last_ns <= needed_ns + BUCKET_NS
+    (switch,) = room.controller.switches
+    assert switch.rule == "stalled"
+    assert switch.n == switch.x == in_flight
+    assert t_last_ns <= switch.t_onset_ns + T_NS <= t_last_ns + BUCKET_NS + T_NS
+
+
+@pytest.mark.parametrize("options", [{}, {"concurrency": 8, "rule": "plain"}])
+def test_nothing_ending_is_no_failure_where_the_rule_has_none(options):
+    room = Room(**options)
+    hold(room, 8)
+    room.run(0, 10, Decision.IN_TIME)
+    assert stuck(room, 10, 3) is None
+
+
+def test_a_closed_loop_with_nothing_in_flight_is_not_stuck():
+    room = Room(concurrency=8)
+    room.run(0, 10, Decision.IN_TIME)
+    assert stuck(room, 10, 3) is None

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.config import NS_PER_MS, NS_PER_S
+from harness.plan import PlanFacts
 from harness.records import NO_SERVER, Decision, Flag, Outcome, Reason
 from harness.results.books import check_books
 from harness.results.rundata import RunData
@@ -49,6 +50,7 @@ def specs(draw: st.DrawFn) -> Spec:
         client_drops=draw(st.booleans()),
         draw=draw(st.integers(0, 2**32)),
         rows=draw(st.booleans()),
+        concurrency=draw(st.none() | st.integers(4, 64)),
     )
 
 
@@ -64,6 +66,16 @@ def test_consistent_runs_balance(spec: Spec) -> None:
     by_server = [totals(run.tally, server) for server in range(len(spec.urls) + 1)]
     assert found.violations == sum(one.violations for one in by_server)
     assert found.sent == sum(one.sent for one in by_server)
+
+
+def test_a_closed_loop_longer_than_a_chunk() -> None:
+    run = synthetic_run(concurrency=4, rate=400_000.0, workers=1)
+    assert run.plan.slots > 65_536
+    assert check_books(run) == []
+    run.tally.rows["t_sched_ns"][66_000] += 1
+    assert [one.text for one in check_books(run) if one.rule == 3] == [
+        "t_sched differs from t_taken: 1 slots, the first is 66000"
+    ]
 
 
 def test_longer_than_a_chunk_of_the_plan() -> None:
@@ -312,6 +324,65 @@ def test_each_corruption_is_found_by_its_rule(
     assert found >= rules
 
 
+def closed_run(**changes: object) -> RunData:
+    """As ``mixed_run``, of a closed loop; its workers took unevenly many slots."""
+    run = mixed_run(concurrency=64, rate=600.0, **changes)
+    taken = [worker.taken for worker in run.workers]
+    assert len(set(taken)) == 3
+    assert run.tally.rows is None or len(run.tally.rows) > sum(taken)
+    return run
+
+
+def gap_filled(run: RunData) -> None:
+    rows = run.tally.rows
+    gap = int((rows["outcome"] == Outcome.NONE).argmax())
+    rows[gap] = rows[gap - 3]
+    rows["slot"][gap] = gap
+
+
+def taken_late(run: RunData) -> None:
+    for name in ("t_sched_ns", "t_taken_ns"):
+        run.tally.rows[name][20] = 800 * NS_PER_MS + 1
+
+
+def lose_slot(run: RunData) -> None:
+    run.tally.counts[0, Outcome.OK, Decision.IN_TIME] -= 1
+
+
+def no_room(run: RunData) -> None:
+    run.tally.limit_rows(5)
+    run.tally.add_rows(run.tally.rows[7:8].copy())
+
+
+OPEN_ONLY = {
+    *("stray_record", "row_after_cut", "record_after_cut", "drop_reason", "other_plan"),
+    *("shift_time", "swap_rows"),
+}
+CLOSED: list[tuple[Callable[[RunData], None], set[int]]] = [
+    *(one for one in CORRUPTIONS if one[0].__name__ not in OPEN_ONLY),
+    (swap_rows, {4}),
+    (shift_time, {3}),
+    (taken_late, {3}),
+    (gap_filled, {4}),
+    (lose_slot, {2, 3, 5}),
+    (no_room, {4}),
+    (set_worker(taken=1), {3, 4}),
+    (set_worker(taken=-1), {3, 4}),
+    (set_run(plan=PlanFacts(3, None)), {3}),
+]
+
+
+@pytest.mark.parametrize(
+    ("corrupt", "rules"), CLOSED, ids=lambda part: getattr(part, "__name__", str(part))
+)
+def test_each_corruption_of_a_closed_loop_is_found(
+    corrupt: Callable[[RunData], None], rules: set[int]
+) -> None:
+    run = closed_run()
+    corrupt(run)
+    assert {one.rule for one in check_books(run)} >= rules
+
+
 WITHOUT_ROWS: list[tuple[Callable[[RunData], None], set[int]]] = [
     (undecided_error, {2, 3}),
     (count_none, {1, 3}),
@@ -325,9 +396,9 @@ WITHOUT_ROWS: list[tuple[Callable[[RunData], None], set[int]]] = [
 
 @pytest.mark.parametrize(("corrupt", "rules"), WITHOUT_ROWS)
 def test_counts_alone(corrupt: Callable[[RunData], None], rules: set[int]) -> None:
-    run = mixed_run(rows=False)
-    corrupt(run)
-    assert {one.rule for one in check_books(run)} >= rules
+    for run in (mixed_run(rows=False), mixed_run(rows=False, concurrency=64, rate=600.0)):
+        corrupt(run)
+        assert {one.rule for one in check_books(run)} >= rules
 
 
 def test_slow_without_an_slo() -> None:

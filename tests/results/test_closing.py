@@ -90,6 +90,29 @@ results    runs/x-identity
 """
 
 
+CLOSED = """\
+harness bench  identity   closed loop, 4 in flight   1 s   seed 1
+VALID      no SLO given (--slo 50ms)
+requests/s   offered     sent       ok   in SLO  dropped   in flight max / cap
+               159.0    159.0    156.0        -      0.0              10 / 110
+violations 0 = 0 timeout + 0 error + 0 slow + 0 dropped
+latency ms        p50      p90      p95      p99        p99.9       max
+response *       7.85    13.77    16.63    24.62        28.45     28.45
+response, ok     7.85    13.77    16.63    24.62        28.45     28.45
+send delay     0.0232    0.078   0.1024   0.1615       0.2174    0.2174
+* every slot; no OK answer = >60 s
+server                   sent       ok   in SLO violated    queue  compute batch
+A gpu1:8001               159      159        -   0.00 %   1.2 ms   6.0 ms   2.0
+client  2 workers, CPU 2-3, 31 % busy, 1 connection each, path 0.11 ms:
+        NOT LIMITING
+results    runs/x-identity
+"""
+
+
+def test_golden_closed_loop() -> None:
+    assert text(concurrency=4, slo_ns=None) == CLOSED
+
+
 def test_golden_good() -> None:
     assert text() == GOOD
 

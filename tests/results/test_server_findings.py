@@ -6,6 +6,7 @@ import pytest
 
 from harness.control.keep_warm import KeptWarm
 from harness.control.server_stats import ModelCounts, Snapshot
+from harness.plan import PlanFacts
 from harness.records import Outcome, Reason
 from harness.results.findings import judge
 from tests.results.test_findings import BROKEN, codes, verdict
@@ -75,6 +76,30 @@ def test_names_from_outside_are_cleaned() -> None:
 def test_records_not_kept_is_said_unless_asked_for() -> None:
     assert codes(synthetic_run(rows=False)) == ([], ["no_records"])
     assert codes(synthetic_run(rows=False, config={"records": "none"})) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("config", "beyond", "why"),
+    [
+        ({}, False, "there was no more room for it"),
+        ({"records": "all"}, False, "there was no more room for it"),
+        ({}, True, "20000001 slots are more than 20000000 (--records all keeps it)"),
+    ],
+)
+def test_why_the_records_of_a_closed_loop_are_not_kept(
+    config: dict[str, str], beyond: bool, why: str
+) -> None:
+    run = synthetic_run(rows=False, concurrency=4, config=config)
+    if beyond:
+        run.plan = PlanFacts(20_000_001, None)
+    (found,) = [one for one in judge(run, []).findings if one.code == "no_records"]
+    assert found.text == f"requests.npy not kept: {why}"
+
+
+def test_drops_of_a_closed_loop_mean_that_fewer_were_in_flight() -> None:
+    run = synthetic_run(concurrency=4, mix={Outcome.DROPPED: 1})
+    (found,) = [one for one in judge(run, []).findings if one.code == "backpressure"]
+    assert found.text.startswith("fewer than 110 in flight: ")
 
 
 @pytest.mark.parametrize(
