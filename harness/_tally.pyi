@@ -55,6 +55,12 @@ class Tally:
     def slots_end(self) -> int:
         """One more than the highest slot with a final record."""
 
+    def completed(self, server: int) -> int:
+        """Final records so far that say OK or error."""
+
+    def evidence_of(self, server: int, bucket: int) -> tuple[int, int, int, int, int]:
+        """One bucket's EVIDENCE_FIELDS."""
+
     def limit_rows(self, count: int) -> None:
         """Only the first ``count`` rows may be written. Raises ValueError if they are not there."""
 

@@ -52,7 +52,12 @@ ANSWER_FIELDS = ("t_first_ns", "t_last_ns")
 EPOCH_FIELDS = ("handed", "first_slot", "last_slot")
 EPOCH_LIMIT = EPOCHS
 
-cdef int64_t bucket_ns = BUCKET_NS
+# Known when it is compiled, so that a division by it is a multiplication.
+cdef enum:
+    NS_PER_BUCKET = 50000000
+
+if NS_PER_BUCKET != BUCKET_NS:
+    raise ImportError("a bucket here is not that of harness.records")
 
 
 cdef inline int widen(int64_t *span, int64_t value) noexcept nogil:
@@ -71,7 +76,7 @@ cdef class Tally:
         self.servers = servers
         self.slots = slots
         self.duration_ns = duration_ns
-        self.bucket_count = (duration_ns + bucket_ns - 1) // bucket_ns
+        self.bucket_count = (duration_ns + NS_PER_BUCKET - 1) // NS_PER_BUCKET
         self.counts = self.count = np.zeros((servers + 1, 8, 4), dtype=np.int64)
         self.reasons = self.reason = np.zeros((servers + 1, 16), dtype=np.int64)
         self.statuses = self.status = np.zeros((servers + 1, STATUS_COUNT), dtype=np.int64)
@@ -102,7 +107,7 @@ cdef class Tally:
 
     cdef int add(self, const Record *record) noexcept nogil:
         cdef int s = record.server if record.server < self.servers else self.servers
-        cdef int64_t b = record.t_sched_ns // bucket_ns
+        cdef int64_t b = record.t_sched_ns // NS_PER_BUCKET
         cdef int64_t response_ns
         cdef int64_t *epoch
         cdef bint final = record.outcome != OUTCOME_NONE
@@ -162,7 +167,7 @@ cdef class Tally:
                 if record.decision == IN_TIME:
                     self.within[s, 1] += 1
                     if record.t_done_ns >= 0:
-                        widen(&self.answer[record.t_done_ns // bucket_ns, 0], record.t_done_ns)
+                        widen(&self.answer[record.t_done_ns // NS_PER_BUCKET, 0], record.t_done_ns)
         elif record.outcome == OUTCOME_ERROR or record.outcome == OUTCOME_TIMEOUT:
             self.bucket[s, b, ERRORS] += 1
             if record.outcome == OUTCOME_ERROR:
@@ -184,6 +189,22 @@ cdef class Tally:
                 tail += 1
             store_release(&ring.tail, tail)
         return tail - first
+
+    def completed(self, int server):
+        cdef int decision
+        cdef int64_t count = 0
+        if not 0 <= server <= self.servers:
+            raise IndexError(server)
+        for decision in range(4):
+            count += self.count[server, OUTCOME_OK, decision]
+            count += self.count[server, OUTCOME_ERROR, decision]
+        return count
+
+    def evidence_of(self, int server, int64_t bucket):
+        if not (0 <= server <= self.servers and 0 <= bucket < self.bucket_count):
+            raise IndexError((server, bucket))
+        cdef int64_t *found = &self.evident[server, bucket, 0]
+        return found[0], found[1], found[2], found[3], found[4]
 
     def add_rows(self, rows):
         if rows.dtype != RECORD or rows.ndim != 1:

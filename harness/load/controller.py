@@ -18,7 +18,7 @@ from harness.detector.stall import Stall, make_stalls
 from harness.load.coordinator import Phase
 from harness.load.fleet import Fleet
 from harness.load.switch import Switch
-from harness.records import BUCKET_NS, Outcome
+from harness.records import BUCKET_NS
 
 SILENT_NS = 5 * BUCKET_NS
 """A worker that has not turned its loop for so long is left out, and not waited for."""
@@ -115,7 +115,7 @@ class Controller:
             while watch.next_bucket < complete:
                 bucket = watch.next_bucket
                 watch.next_bucket += 1
-                evidence = Evidence(*self.phase.tally.evidence[server, bucket].tolist())
+                evidence = Evidence(*self.phase.tally.evidence_of(server, bucket))
                 detection = watch.detector.feed(bucket, evidence)
                 if detection is None:
                     continue
@@ -126,7 +126,7 @@ class Controller:
             if not watch.stalls:
                 continue
             in_flight = sum(self.segment.in_flight(one, server)[0] for one in self.pulses)
-            completed = self._completed(server)
+            completed = self.phase.tally.completed(server)
             for stall in watch.stalls:
                 trigger = stall.feed(self.clock_ns, completed, in_flight)
                 if trigger is not None:
@@ -231,10 +231,6 @@ class Controller:
                     epoch, seen_ns = self.segment.seen(worker)
                     if epoch >= switch.epoch:
                         switch.t_seen_ns[worker] = seen_ns
-
-    def _completed(self, server: int) -> int:
-        counts = self.phase.tally.counts[server]
-        return int(np.sum(counts[Outcome.OK]) + np.sum(counts[Outcome.ERROR]))
 
     def _connected(self, server: int) -> bool:
         return bool(self.pulses) and all(

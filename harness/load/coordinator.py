@@ -20,7 +20,7 @@ from harness.plan import PlanSpec
 from harness.records import ABSENT_NS, BUCKET_NS, NO_SERVER, RECORD, Flag, Outcome
 
 LOOK_EVERY_NS = 10_000_000
-TURN_EVERY_NS = BUCKET_NS
+TURN_EVERY_NS = 3 * BUCKET_NS // 2
 IN_STEP_NS = 10_000_000
 """Workers whose watermark is this close to now will complete the next bucket on time."""
 
