@@ -78,6 +78,7 @@ EXTENSIONS = [
     extension("_response"),
     extension("_connection", libraries=["nghttp2"]),
     extension("_lanes", libraries=["nghttp2"]),
+    extension("_guard"),
     extension("_core", include_dirs=[np.get_include()]),
     extension("_server", libraries=["nghttp2"]),
 ]

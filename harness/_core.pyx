@@ -3,6 +3,9 @@
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from harness._connection cimport CONN_LEAVING, Connection, connection_submit
+from harness._guard cimport (
+    MOST_GUARD_NS, Guard, guard_init, guard_slept, guard_took, guard_wake_ns,
+)
 from harness._lanes cimport Lanes
 from harness._ledger cimport (
     Ledger, LedgerState, ledger_abandon, ledger_alive, ledger_expire_next, ledger_finish,
@@ -26,9 +29,6 @@ cdef enum:
     REFUSED_PAUSE_NS = 1000000  # a closed loop's, when there is no connection to send on
     GRPC_UNAVAILABLE = 14
     CALIBRATION_SLEEPS = 60
-    LEAST_GUARD_NS = 20000
-    MOST_GUARD_NS = 150000
-    GUARD_STEP_NS = 50
     CATCH_UP_TURNS = 64
 
 cdef int64_t OVER_NS = -1  # no slot comes any more
@@ -55,8 +55,7 @@ cdef class Engine:
     cdef bint sleeps  # until shortly before a slot; else it polls all the time
     cdef bint shares_cpu  # with another worker
     cdef bint cancel_expired
-    cdef int64_t guard_ns  # how much earlier than a slot to wake
-    cdef int64_t guard_limit_ns
+    cdef Guard guard
     cdef int64_t origin_ns
     cdef int64_t paused_until_ns
     cdef uint64_t verdict
@@ -92,10 +91,10 @@ cdef class Engine:
         close(epoll_fd)
         # The 19th of 20 to start from: rarer oversleeps are the machine's.
         oversleeps.sort()
-        self.guard_limit_ns = MOST_GUARD_NS if self.spin else min(MOST_GUARD_NS, budget_ns)
-        self.guard_ns = min(max(oversleeps[CALIBRATION_SLEEPS * 19 // 20], LEAST_GUARD_NS),
-                            self.guard_limit_ns)
-        return self.guard_ns
+        guard_init(&self.guard, MOST_GUARD_NS if self.spin else budget_ns,
+                   oversleeps[CALIBRATION_SLEEPS // 2],
+                   oversleeps[CALIBRATION_SLEEPS * 19 // 20])
+        return self.guard.oversleep_ns
 
     def connect(self, int64_t patience_ns, required):
         return self.lanes.connect(patience_ns, required)
@@ -158,7 +157,8 @@ cdef class Engine:
                           min(end_ns, now_ns + TURN_NS))
             # Waking is late by what the machine takes for it; only slots are worth being early.
             if next_ns >= 0:
-                wake_ns = min(wake_ns, next_ns - self.guard_ns)
+                wake_ns = min(wake_ns, next_ns if plan.closed
+                              else guard_wake_ns(&self.guard, next_ns, now_ns))
             if not self.sleeps:
                 wake_ns = now_ns
             if self.shares_cpu and wake_ns <= now_ns:
@@ -174,7 +174,7 @@ cdef class Engine:
             if books.stood_still:
                 now_ns = self.catch_up()
             if slept:
-                self.learn_guard(now_ns - wake_ns)
+                guard_slept(&self.guard, now_ns - wake_ns)
             gap_ns = now_ns - max(turn_ns, wake_ns)
             if gap_ns > books.page.max_loop_gap_ns:
                 books.page.max_loop_gap_ns = gap_ns
@@ -193,6 +193,7 @@ cdef class Engine:
         cdef int32_t e
         cdef int burst = 0
         while 0 <= next_ns <= now_ns[0] and burst < BURST:
+            guard_took(&self.guard, now_ns[0] - next_ns)
             e = ledger_take(books, plan.index, next_ns, now_ns[0])
             if e != NONE:
                 if books.waiting_first != NONE or not self.offer(e, now_ns[0]):
@@ -230,15 +231,6 @@ cdef class Engine:
             n += self.books.page.in_flight[first_of(left)]
             left &= left - 1
         return n
-
-    cdef inline int learn_guard(self, int64_t oversleep_ns) noexcept nogil:
-        """Follow the 99th percentile of oversleeps: up by 99 steps for each one over it."""
-        if oversleep_ns > self.guard_ns:
-            self.guard_ns = min(self.guard_ns + 99 * GUARD_STEP_NS, self.guard_limit_ns)
-        else:
-            self.guard_ns = max(self.guard_ns - GUARD_STEP_NS,
-                                min(<int64_t> LEAST_GUARD_NS, self.guard_limit_ns))
-        return 0
 
     cdef int64_t catch_up(self) noexcept nogil:
         """Read what came while the worker stood still, before anything is judged overdue."""
