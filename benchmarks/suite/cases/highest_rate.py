@@ -18,6 +18,7 @@ HIGH_RATE = 30_000
 LATENESS_BOUND_US = 100.0
 FIRST_RATE = 50_000.0
 MOST_RATE = 1_000_000.0
+LEAST_RATE = 1000.0
 NEAR = 1.3
 """Within this factor of the rate that was held two of three runs decide, as after a bad run."""
 
@@ -79,21 +80,31 @@ def held(outcome: Outcome) -> bool:
 
 
 def search(holds: Callable[[float], bool], step: float) -> Bracket:
-    """Double, then halve the bracket until it is ``step`` of its lower end."""
+    """Double, then halve the bracket until it is ``step`` of its lower end.
+
+    A rate that was not held in a bad moment of the machine would bound it for good, so the upper
+    end is asked once more when the bracket is found, and the search goes on from there if it holds.
+    """
     low, high, rate = 0.0, 0.0, FIRST_RATE
-    while not high or high - low > step * low:
-        fine = holds(rate)
-        if low and (not fine or rate < NEAR * low):
-            second = holds(rate)
-            fine = fine if fine == second else holds(rate)
-        if fine:
-            low = rate
+    while low < MOST_RATE and (low or high >= LEAST_RATE or not high):
+        if not high or high - low > step * low:
+            fine = _mostly(holds, rate, sure=low > 0 and rate < NEAR * low)
+            low, high = (rate, high) if fine else (low, rate)
+        elif _mostly(holds, high, sure=True):
+            low, high = high, 0.0
         else:
-            high = rate
-        if low >= MOST_RATE or (not low and high < 1000):
             break
         rate = (low + high) / 2 if low and high else (2 * low or high / 2)
     return Bracket(low, high)
+
+
+def _mostly(holds: Callable[[float], bool], rate: float, sure: bool) -> bool:
+    """One run if that holds the rate, two of three if not or where it is to be ``sure``."""
+    first = holds(rate)
+    if first and not sure:
+        return True
+    second = holds(rate)
+    return first if first == second else holds(rate)
 
 
 def high_rate(suite: Suite, tool: Tool, dist: str, served: Served) -> None:
