@@ -1,9 +1,10 @@
 """What ``benchmarks.instructions`` counts: one worker's loop in this process, nothing around it.
 
-``python -m benchmarks.counted_load SOCKADDR_HEX URL REQUESTS IN_FLIGHT``. Exit 1 if not every
-request was answered.
+``python -m benchmarks.counted_load SOCKADDR_HEX FIELDS_JSON REQUESTS IN_FLIGHT``. Exit 1 if not
+every request was answered.
 """
 
+import json
 import socket
 import sys
 import time
@@ -29,7 +30,7 @@ MESSAGE = (
 
 def main(arguments: list[str]) -> int:
     """Send the requests."""
-    address, url, requests, in_flight = arguments
+    address, fields, requests, in_flight = arguments
     segment = Segment(1, 1 << 14, 2 * int(in_flight))
     ledger = Ledger(
         segment,
@@ -41,16 +42,6 @@ def main(arguments: list[str]) -> int:
         cap=int(in_flight),
     )
     ours, theirs = socket.socketpair()
-    fields = [
-        (b":method", b"POST"),
-        (b":scheme", b"http"),
-        (b":path", b"/inference.GRPCInferenceService/ModelInfer"),
-        (b":authority", url.encode()),
-        (b"te", b"trailers"),
-        (b"content-type", b"application/grpc"),
-        (b"user-agent", b"triton-harness/0"),
-        (b"grpc-accept-encoding", b"identity"),
-    ]
     engine = Engine(
         ledger,
         Policy("failover", [1], 0),
@@ -62,13 +53,19 @@ def main(arguments: list[str]) -> int:
         outputs=1,
         response_limit_bytes=1 << 20,
         response_bytes=256,
-        endpoints=[(bytes.fromhex(address), fields)],
+        endpoints=[
+            (
+                bytes.fromhex(address),
+                [(name.encode(), value.encode()) for name, value in json.loads(fields)],
+            )
+        ],
         lanes=1,
         spin=False,
         sleeps=True,
         shares_cpu=False,
         cancel_expired=False,
     )
+    engine.calibrate(0, [1])
     if not engine.connect(MINUTE_NS, [True]):
         return 1
     plan = Plan(CLOSED, 0.0, 1, MINUTE_NS, slots=int(requests))

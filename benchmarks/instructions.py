@@ -5,8 +5,8 @@ requests to the embedded server. The worker's loop alone is counted, in user mod
 figure, what it is made of, and what has grown since the stored one (``instructions.json``);
 ``--write`` stores it. Exit 1: it has grown by more than the bound.
 
-The count depends on the compiler and on nghttp2: of other versions than the stored one's the
-bound is wider.
+The count depends on the compiler, Cython and nghttp2: of other versions than the stored one's
+the bound is wider.
 """
 
 import argparse
@@ -19,12 +19,15 @@ import sys
 import tempfile
 from collections import Counter
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.peers import peer
 from harness.control.address import pack_socket_address
 from harness.embedded.server import EmbeddedServer, ServeConfig
+from harness.errors import HarnessError, NotStartedError
 from harness.host import nghttp2_version
+from harness.load.preparation import request_fields
 
 STORED = Path(__file__).with_suffix(".json")
 COUNTED = "*6Engine_loop"
@@ -63,10 +66,12 @@ def count(requests: int = REQUESTS) -> Instructions:
             [
                 *(*valgrind.argv, "--tool=callgrind", f"--toggle-collect={COUNTED}"),
                 *(f"--callgrind-out-file={out}", sys.executable, "-m", "benchmarks.counted_load"),
-                *(address, server.url, str(requests), str(IN_FLIGHT)),
+                *(address, json.dumps(request_fields(server.url, ()))),
+                *(str(requests), str(IN_FLIGHT)),
             ],
             check=True,
             capture_output=True,
+            text=True,
             timeout=LIMIT_S,
             env={**valgrind.environment(), "PYTHONHASHSEED": "0"},
             cwd=Path(__file__).resolve().parents[1],
@@ -75,7 +80,11 @@ def count(requests: int = REQUESTS) -> Instructions:
     return Instructions(
         round(sum(found.values()) / requests, 1),
         {name: round(cost / requests, 1) for name, cost in found.most_common()},
-        {"nghttp2": nghttp2_version() or "", "compiler": compiler()},
+        {
+            "nghttp2": nghttp2_version() or "",
+            "compiler": compiler(),
+            "cython": version("cython"),
+        },
     )
 
 
@@ -145,7 +154,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="store the figure")
     arguments = parser.parse_args()
-    found = count()
+    try:
+        found = count()
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except subprocess.SubprocessError as error:
+        last = (getattr(error, "stderr", None) or "").strip().splitlines()[-1:]
+        print(f"error: {error}: {''.join(last)}", file=sys.stderr)
+        return NotStartedError.exit_code
     for name, cost in found.parts.items():
         print(f"{name:<16}{cost:>8.0f}")
     if arguments.write:

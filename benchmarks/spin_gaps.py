@@ -6,7 +6,7 @@
 import os
 import sys
 
-from harness.doctor.spin_gaps import SpinGaps, spin_gaps
+from harness.machine.spin_gaps import SpinGaps, spin_gaps
 
 __all__ = ["SpinGaps", "spin_gaps"]
 

@@ -40,10 +40,11 @@ class Engine:
         shares_cpu: bool,
         cancel_expired: bool,
     ) -> None: ...
-    def calibrate(self, budget_ns: int) -> int:
-        """Measure how much earlier than a slot to wake, the rest is spun (ns, 20 to 150 us).
+    def calibrate(self, budget_ns: int, oversleeps_ns: Sequence[int]) -> int:
+        """Learn from sleeps how much earlier than a slot to wake (ns, 20 to 150 us), and return it.
 
-        Without ``spin`` at most ``budget_ns``.
+        Without ``spin`` ``budget_ns`` is what may be spun for each slot; see ``WakeGuard``.
+        Raises ValueError without sleeps.
         """
 
     def connect(self, patience_ns: int, required: Sequence[bool]) -> bool:

@@ -48,12 +48,17 @@ cdef inline int guard_slept(Guard *self, int64_t oversleep_ns) noexcept nogil:
         self.oversleep_ns = min(self.oversleep_ns + RISE * STEP_NS, <int64_t> MOST_GUARD_NS)
     else:
         self.oversleep_ns = max(self.oversleep_ns - STEP_NS, <int64_t> LEAST_GUARD_NS)
-    self.typical_ns += STEP_NS if oversleep_ns > self.typical_ns else -STEP_NS
+    if oversleep_ns > self.typical_ns:
+        self.typical_ns = min(self.typical_ns + STEP_NS, <int64_t> MOST_GUARD_NS)
+    else:
+        self.typical_ns = max(self.typical_ns - STEP_NS, <int64_t> 0)
     return 0
 
 
 cdef inline int guard_took(Guard *self, int64_t lateness_ns) noexcept nogil:
     """A slot was taken so much later than planned."""
+    # A worker that spins learns nothing of sleeps: it has to try one again.
+    self.typical_ns = max(self.typical_ns - 1, <int64_t> 0)
     if lateness_ns > AIM_NS:
         self.lull_ns = max(self.lull_ns - RISE * STEP_NS, <int64_t> 0)
     else:

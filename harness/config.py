@@ -22,8 +22,8 @@ NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 DAY_NS = 86_400 * NS_PER_S
 EMBEDDED_SERVERS = 2
-MAX_SERVERS = 32  # the places in the shared memory of workers
 """Started for a run that names no server."""
+MAX_SERVERS = 32  # the places in the shared memory of workers
 BALANCING = ("round-robin", "least-outstanding", "weighted")
 """The policies that spread the load over the servers."""
 MAX_WEIGHT = 1000
@@ -238,9 +238,10 @@ class BenchConfig(BaseModel):
         """How late a slot may still be handed: min(T / 2, 100 ms) unless given."""
         if self.max_lag_ns is not None:
             return self.max_lag_ns
-        if self.slo is None:
-            return 100 * NS_PER_MS
-        return min(self.slo.threshold_ns // 2, 100 * NS_PER_MS)
+        lag_ns = 100 * NS_PER_MS
+        if self.slo is not None:
+            lag_ns = min(self.slo.threshold_ns // 2, lag_ns)
+        return min(lag_ns, self.timeout_ns)
 
 
 def _check_window(window_ns: int, stall_tolerance_ns: int) -> None:

@@ -16,7 +16,6 @@ from harness.control.keep_warm import kept_warm
 from harness.control.preflight import Preflight
 from harness.control.server_stats import Snapshot
 from harness.detector.policy import Policy, make_policy
-from harness.doctor.short import observed_host
 from harness.errors import InterruptedRunError, NotStartedError
 from harness.load.commands import AtCommands
 from harness.load.controller import Controller, blind_ns
@@ -25,6 +24,7 @@ from harness.load.event_text import event_text
 from harness.load.fleet import Fleet
 from harness.load.preparation import CONNECT_NS, Preparation
 from harness.load.signals import Interrupts
+from harness.machine.observed import observed_host
 from harness.plan import PlanFacts, PlanSpec
 from harness.progress import Progress
 from harness.results.redaction import Redactor
@@ -75,6 +75,7 @@ class Session:
             fleet = stack.enter_context(Fleet(segment, prepared.checked.payload.message, setups))
             _check_settled(prepared.checked, fleet)
             coordinator = Coordinator(segment, fleet, prepared.servers)
+            stack.callback(coordinator.close)
             caught.target = coordinator.interrupt
             policy = make_policy(self.config.switching, prepared.servers, prepared.missing)
             warmup = self._warm_up(coordinator, policy)

@@ -158,7 +158,7 @@ def test_a_killed_server_is_left(tmp_path: Path) -> None:
         )
     (switch,) = result.summary.switches
     assert (switch.from_, switch.to) == (a.url, b.url)
-    assert 250 * MS <= switch.t_decide_ns - 300 * MS < 600 * MS
+    assert 250 * MS <= switch.t_decide_ns - 300 * MS < S
     rows = rows_of(result)
     assert rows["server"][-1] == 1
     assert rows["outcome"][-1] == Outcome.OK

@@ -46,6 +46,15 @@ def test_over_the_budget_it_sleeps_into_the_slot_as_far_as_is_in_time() -> None:
     assert guard.wake_ns(SLOT_NS, 0) == SLOT_NS + 80 * US
 
 
+def test_a_worker_that_does_not_sleep_tries_it_again() -> None:
+    guard = WakeGuard(10 * US, 150 * US, 150 * US)
+    gap_ns = 50 * US
+    assert guard.wake_ns(SLOT_NS, SLOT_NS - gap_ns) == SLOT_NS - gap_ns
+    for _ in range(100_001):
+        guard.took(0)
+    assert guard.wake_ns(SLOT_NS, SLOT_NS - gap_ns) > SLOT_NS
+
+
 def test_over_the_budget_no_sleep_that_would_end_after_the_slot() -> None:
     guard = WakeGuard(20 * US, 40 * US, 60 * US)
     now_ns = SLOT_NS - 40 * US

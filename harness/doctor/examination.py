@@ -15,13 +15,13 @@ from harness.doctor.facts import Facts
 from harness.doctor.interruption import interruptible
 from harness.doctor.judgement import time_text
 from harness.doctor.search import FIRST_RATE
-from harness.doctor.spin_gaps import spin_gaps
-from harness.doctor.steal import cpu_times, steal_share
-from harness.doctor.wakeup import wakeup_error
 from harness.embedded.server import EmbeddedServer, ServeConfig
 from harness.errors import HarnessError, InterruptedRunError
 from harness.host import allowed_cpus, cpu_quota, host_facts
 from harness.load.cpus import plan_cpus
+from harness.machine.spin_gaps import spin_gaps
+from harness.machine.steal import cpu_times, steal_share
+from harness.machine.wakeup import wakeup_error
 
 CLOCK_READS = 20_000
 CLOCK_TURNS = 5

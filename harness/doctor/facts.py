@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.doctor.capacity import Capacity
-from harness.doctor.spin_gaps import SpinGaps
-from harness.doctor.wakeup import WakeupError
 from harness.host import HostFacts
+from harness.machine.spin_gaps import SpinGaps
+from harness.machine.wakeup import WakeupError
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,11 @@ from harness.detector.failover import Why
 from harness.detector.policy import Policy
 from harness.detector.rules import HARD_DOWN, STALLED, Trigger, window_ns
 from harness.detector.stall import Stall, make_stalls
-from harness.load.coordinator import Phase
+from harness.load.coordinator import SILENT_NS, Phase
 from harness.load.fleet import Fleet
 from harness.load.switch import Switch
 from harness.records import BUCKET_NS
 
-SILENT_NS = 5 * BUCKET_NS
-"""A worker that has not turned its loop for so long is left out, and not waited for."""
 QUIET_NS = NS_PER_S
 """A failure the load cannot leave is told again only after so long without it."""
 MOST_OF_A_KIND = 200

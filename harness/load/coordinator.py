@@ -1,6 +1,7 @@
 """The coordinator: drains the rings, watches the workers, ends a phase."""
 
 import contextlib
+import os
 import select
 import time
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from harness.records import ABSENT_NS, BUCKET_NS, NO_SERVER, RECORD, Flag, Outco
 
 LOOK_EVERY_NS = 10_000_000
 TURN_EVERY_NS = 3 * BUCKET_NS // 2
+SILENT_NS = 5 * BUCKET_NS
+"""A worker that has not turned its loop for so long is left out, and not waited for."""
 IN_STEP_NS = 10_000_000
 """Workers whose watermark is this close to now will complete the next bucket on time."""
 
@@ -90,12 +93,22 @@ class Coordinator:
         self.fleet = fleet
         self.servers = servers
         self.interrupts = 0
+        self.poked = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.sampled = -1  # the last bucket that was
-        self.slowest_ns = -1  # watermark, when it was last looked at
+        self.slowest_ns = 0  # watermark, when it was last looked at
+        self.pushed = -1  # records of all workers, likewise
 
     def interrupt(self) -> None:
         """Once: take no more slots and drain. Twice: give up what is in flight."""
         self.interrupts += 1
+        # A signal alone does not end the wait for the workers.
+        if self.poked >= 0:
+            os.eventfd_write(self.poked, 1)
+
+    def close(self) -> None:
+        """Let go of what it waits on."""
+        poked, self.poked = self.poked, -1
+        os.close(poked)
 
     @property
     def gave_up(self) -> bool:
@@ -106,6 +119,7 @@ class Coordinator:
         """Send one plan and account for every slot of it, whatever becomes of the workers."""
         self._start(phase)
         poller = select.poll()
+        poller.register(self.poked, select.POLLIN)
         for worker in self.fleet.workers:
             poller.register(worker.channel, select.POLLIN)
             poller.register(worker.pidfd, select.POLLIN)
@@ -118,12 +132,17 @@ class Coordinator:
             if now_ns - before_ns > STOOD_STILL_NS:
                 late = {"t_ns": now_ns, "event": "coordinator_late", "gap_ns": now_ns - before_ns}
                 phase.tell(late)
+            if self.poked in ready:
+                ready.remove(self.poked)
+                os.eventfd_read(self.poked)
             if self.interrupts > handled:
                 handled = self.interrupts
                 self._cut(phase, now_ns, give_up=handled > 1)
             for event in phase.commands(now_ns):
                 phase.tell(event)
-            if not ready and now_ns - t_turn_ns < TURN_EVERY_NS and not self._complete(phase):
+            self._sample(phase, now_ns)
+            news = self._look(phase, running, now_ns)
+            if not ready and not news and now_ns - t_turn_ns < TURN_EVERY_NS:
                 continue
             t_turn_ns = now_ns
             self._turn(phase, running, ready, now_ns)
@@ -148,13 +167,17 @@ class Coordinator:
             self._look_after(phase, worker, ready, now_ns)
         if phase.control is not None and phase.control.turn(now_ns):
             self._cut(phase, now_ns, give_up=False)
-        self._sample(phase, now_ns)
 
-    def _complete(self, phase: Phase) -> bool:
-        """Whether another bucket is, as far as workers tell, so that there may be a decision."""
-        complete = self.slowest_ns // BUCKET_NS
-        self.slowest_ns = min(map(self.segment.watermark_ns, range(self.segment.workers)))
-        return phase.control is not None and self.slowest_ns // BUCKET_NS > complete
+    def _look(self, phase: Phase, running: list[WorkerProcess], now_ns: int) -> bool:
+        """Whether there may be a decision: another bucket is complete, or nothing ends any more."""
+        complete, pushed = self.slowest_ns // BUCKET_NS, self.pushed
+        self.pushed = sum(self.segment.pushed(worker.index) for worker in running)
+        pulses = [self.segment.pulse(worker.index) for worker in running]
+        heard_ns = [mark_ns for beat_ns, mark_ns, _ in pulses if now_ns - beat_ns <= SILENT_NS]
+        if heard_ns:
+            self.slowest_ns = max(0, min(heard_ns))
+        news = self.slowest_ns // BUCKET_NS > complete or self.pushed == pushed
+        return phase.control is not None and news
 
     def _pause_ns(self, phase: Phase, now_ns: int) -> int:
         """Until the next bucket should be complete; waking up is most of what a look costs."""
@@ -166,7 +189,8 @@ class Coordinator:
     def _start(self, phase: Phase) -> None:
         buckets = phase.tally.bucket_count
         phase.samples = np.full((self.servers, buckets), -1, dtype=np.int32)
-        self.sampled = self.slowest_ns = -1
+        self.sampled = self.pushed = -1
+        self.slowest_ns = 0
         self.segment.reset()
         self.segment.set_verdict(0, phase.in_use)
         phase.origin_ns = time.monotonic_ns() + LEAD_NS
@@ -229,7 +253,7 @@ class Coordinator:
     def _account_for_dead(self, phase: Phase, worker: WorkerProcess) -> None:
         """Make the records the worker could not: lost, and unsent up to the cut.
 
-        In a closed loop nothing is unsent: a slot is one that was taken.
+        In a closed loop only what it had taken and not handed is unsent.
         """
         assert worker.t_dead_ns is not None
         t_dead_ns = worker.t_dead_ns - phase.origin_ns

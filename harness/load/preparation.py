@@ -18,7 +18,7 @@ from harness.plan import PlanFacts, PlanSpec
 
 CONNECT_NS = 3 * NS_PER_S
 SLEEPING_SHARE = 0.2
-"""Of its CPU, what a sleeping worker may spend on being in time."""
+"""Of its CPU, what a sleeping worker may spend on waking before each slot; more: it does not."""
 MAX_WAITING = 32_768
 """Slots of one worker that may wait at the cap; beyond that they are dropped at once."""
 

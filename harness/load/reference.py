@@ -84,7 +84,7 @@ class ReferenceEngine:
         self.paused_until_ns = 0
         self.errors: list[tuple[int, str] | None] = [None] * len(self.clients)
 
-    def calibrate(self, budget_ns: int) -> int:
+    def calibrate(self, budget_ns: int, oversleeps_ns: Sequence[int]) -> int:
         """This transport sleeps on a queue; there is nothing to calibrate."""
         return 0
 

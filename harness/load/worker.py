@@ -14,6 +14,7 @@ import socket
 import sys
 from typing import Any
 
+from harness._clock import oversleeps_ns
 from harness._core import Engine
 from harness._ledger import Ledger
 from harness._plan import Plan
@@ -22,6 +23,7 @@ from harness._shm import Segment
 from harness.load.channel import Channel, ChannelClosed
 
 PR_SET_PDEATHSIG = 1
+CALIBRATION_NS = 20_000_000
 
 
 def main(arguments: list[str]) -> None:
@@ -60,7 +62,7 @@ def serve(channel: Channel, setup: dict[str, Any], segment_fd: int, body_fd: int
     body = whole(body_fd)
     policy = Policy(setup["policy"], setup["weights"], worker)
     engine = make_engine(setup, segment, ledger, policy, body, channel.fileno())
-    guard_ns = engine.calibrate(setup["guard_budget_ns"])
+    guard_ns = engine.calibrate(setup["guard_budget_ns"], oversleeps_ns(CALIBRATION_NS))
     engine.connect(setup["connect_ns"], setup["required"])
     channel.send({"ready": {"settled": engine.settled(), "guard_ns": guard_ns}})
     while (message := channel.receive(None)) is not None and "run" in message:

@@ -75,7 +75,8 @@ class RequestsFile:
         if slots > self.slots:
             return False
         try:
-            os.posix_fallocate(self._fd, 0, self._end_bytes(slots))
+            end_bytes = self._end_bytes(self.reserved)
+            os.posix_fallocate(self._fd, end_bytes, self._end_bytes(slots) - end_bytes)
         except OSError:
             return False
         self.reserved = slots
@@ -119,6 +120,8 @@ class RequestsFile:
             if kept < first or found < len(chunk):
                 self.rows[kept : kept + found] = chunk[there]
             kept += found
+            if first % (16 * CHUNK_ROWS) == 0:
+                self.release()
         return kept
 
     def empty(self) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 from harness.doctor.capacity import Capacity, Trial
 from harness.doctor.facts import Facts
 from harness.doctor.search import Bracket
-from harness.doctor.spin_gaps import SpinGaps
-from harness.doctor.wakeup import WakeupError
+from harness.machine.spin_gaps import SpinGaps
+from harness.machine.wakeup import WakeupError
 
 PACING = "spinning: every worker has a CPU to itself"
 

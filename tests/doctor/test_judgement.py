@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from harness.doctor.capacity import Capacity, Trial
 from harness.doctor.judgement import Row, judge, time_text
 from harness.doctor.search import Bracket
-from harness.doctor.spin_gaps import SpinGaps
-from harness.doctor.wakeup import WakeupError
+from harness.machine.spin_gaps import SpinGaps
+from harness.machine.wakeup import WakeupError
 from tests.doctor.made_up import GOOD, PACING, facts
 
 NAMES = [

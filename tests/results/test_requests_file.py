@@ -1,6 +1,7 @@
 """requests.npy: space reserved, memory given back, cut to length, read back with checks."""
 
 import errno
+import mmap
 import os
 import resource
 import stat
@@ -327,4 +328,23 @@ def test_a_temporary_directory_in_memory(tmp_path: Path) -> None:
         file.rows["slot"] = 3
         file.release()
         assert file.rows["slot"].tolist() == [3] * 10
+        file.discard()
+
+
+def test_prepared_rows_cost_no_page_fault_more(tmp_path: Path) -> None:
+    """A page of rows that were not prepared costs one at least."""
+    rows_a_page = mmap.PAGESIZE // RECORD.itemsize
+    pages = 200
+
+    def faults(first: int) -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        file.rows["slot"][first : first + pages * rows_a_page : rows_a_page] = 1
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    file = RequestsFile(tmp_path, 3 * pages * rows_a_page)
+    try:
+        assert faults(2 * pages * rows_a_page) >= pages - 2  # its ends may share one
+        file.prepare(0, pages * rows_a_page)
+        assert faults(0) < pages // 2
+    finally:
         file.discard()

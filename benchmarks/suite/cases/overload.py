@@ -11,6 +11,7 @@ from benchmarks.suite.servers import Asking, Served, ServedTriton
 from benchmarks.suite.suite import SPARE_S, Suite
 from benchmarks.suite.tools import Tool
 from benchmarks.suite.tools.harness import Harness
+from harness.errors import NotStartedError
 
 CASE = "g"
 TITLE = "overload at twice the server's capacity, Triton without cache"
@@ -104,7 +105,10 @@ def overload(suite: Suite, tool: Tool, rate: float, served: Served) -> None:
     """One tool, from an idle server to a well one, or for 60 s."""
     with Asking(served.url, served.model) as asking:
         idle = [asking.latency_s() for _ in range(IDLE_REQUESTS)]
-    idle_s = statistics.median(one for one in idle if one is not None)
+    answered = [one for one in idle if one is not None]
+    if not answered:
+        raise NotStartedError(f"{served.name} answered none of {IDLE_REQUESTS} single requests")
+    idle_s = statistics.median(answered)
     load = Load(
         served.url,
         served.model,

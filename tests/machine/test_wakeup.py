@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.doctor.slices import SLICE_NS, slices_ns
-from harness.doctor.wakeup import summarize, wakeup_error
+from harness.machine.slices import SLICE_NS, slices_ns
+from harness.machine.wakeup import summarize, wakeup_error
 
 
 @given(st.lists(st.integers(0, 10**10), min_size=1))

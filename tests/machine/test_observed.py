@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 from harness import Bench, BenchConfig
-from harness.doctor.short import observed_host
 from harness.embedded.server import EmbeddedServer, ServeConfig
 from harness.host import host_facts
+from harness.machine.observed import observed_host
 
 DOC = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
 

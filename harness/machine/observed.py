@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from harness.doctor.steal import cpu_times, steal_share
-from harness.doctor.wakeup import wakeup_error
 from harness.host import host_facts
+from harness.machine.steal import cpu_times, steal_share
+from harness.machine.wakeup import wakeup_error
 
 WAKEUP_NS = 25_000_000
 

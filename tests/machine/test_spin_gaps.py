@@ -2,7 +2,7 @@
 
 import os
 
-from harness.doctor.spin_gaps import SpinGaps, spin_gaps
+from harness.machine.spin_gaps import SpinGaps, spin_gaps
 
 
 def test_slices_are_put_together() -> None:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness._clock import oversleeps_ns
-from harness.doctor.slices import slices_ns
 from harness.host import on_cpus
+from harness.machine.slices import slices_ns
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.doctor.steal import CpuTimes, cpu_times, parse_stat, steal_share
+from harness.machine.steal import CpuTimes, cpu_times, parse_stat, steal_share
 
 STAT = """\
 cpu  300 10 100 1000 20 0 6 44 7 0

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from harness import _clock
 from harness.config import NS_PER_S
-from harness.doctor.slices import slices_ns
 from harness.host import on_cpus
+from harness.machine.slices import slices_ns
 
 
 @dataclass(frozen=True)

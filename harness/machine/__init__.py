@@ -1,0 +1,1 @@
+"""What a machine does to whatever runs on it: gaps, late wake-ups, stolen time."""
