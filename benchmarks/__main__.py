@@ -1,6 +1,6 @@
 """``python -m benchmarks``: the harness and its peers side by side; ``make bench`` is this.
 
-Without ``--quick`` it takes about 40 minutes, 75 at most; with it 5. The result is stored after
+Without ``--quick`` it takes about 45 minutes, 75 at most; with it 5. The result is stored after
 each case, in ``--out``. ``--write`` puts the table into docs/performance.md; given a
 stored result, it does only that.
 """

@@ -24,8 +24,8 @@ BASELINE = 0.01
 WARMUP_NS = 2 * NS_PER_S
 SERVICE_NS = 10 * NS_PER_MS
 HISTORY_BUCKETS = 600
-TURN_NS = 5 * NS_PER_MS
-"""How often the coordinator looks."""
+TURN_NS = 10 * NS_PER_MS
+"""The longest it takes the coordinator to look again, while a bucket waits for records."""
 IN_FLIGHT = 64
 
 

@@ -7,7 +7,7 @@ import time
 from benchmarks.suite.limits import Limits
 from benchmarks.suite.load import Load
 from benchmarks.suite.result import Run
-from benchmarks.suite.servers import Asking, Served, ServedTriton
+from benchmarks.suite.servers import IN_A_ROW, Asking, Served, ServedTriton
 from benchmarks.suite.suite import SPARE_S, Suite
 from benchmarks.suite.tools import Tool
 from benchmarks.suite.tools.harness import Harness
@@ -19,7 +19,6 @@ SETTING = "2x capacity"
 SLO = "50ms"
 IN_FLIGHT = 64
 IDLE_REQUESTS = 50
-IN_A_ROW = 3
 RECOVERY_LIMIT_S = 60.0
 PAUSE_S = 0.01
 
