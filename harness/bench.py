@@ -12,6 +12,7 @@ from harness.embedded.server import EmbeddedServer, ServeConfig
 from harness.errors import ResultsError, UsageError
 from harness.host import allowed_cpus, cpu_quota, on_cpus
 from harness.load.controller import Controller
+from harness.load.coordinator import soon_ns
 from harness.load.cpus import plan_cpus
 from harness.load.preparation import Preparation
 from harness.load.signals import Interrupts, interrupts
@@ -48,7 +49,8 @@ class Bench:
     """``Bench(config).run()`` sends one plan and accounts for every slot of it.
 
     ``on_progress`` is called once a second, ``on_note`` with what a person may wonder about;
-    ``argv`` is what results name as the command, ``control`` makes what decides on switches.
+    ``argv`` is what results name as the command, ``control`` makes what decides on switches,
+    ``origin_ns`` says when slot 0 is once all is ready (CLOCK_MONOTONIC).
     """
 
     def __init__(
@@ -59,12 +61,14 @@ class Bench:
         on_note: Callable[[str], None] = lambda text: None,
         argv: Sequence[str] = (),
         control: Callable[..., Controller] = Controller,
+        origin_ns: Callable[[], int] = soon_ns,
     ) -> None:
         self.config = config
         self.on_progress = on_progress
         self.on_note = on_note
         self.argv = list(argv)
         self.control = control
+        self.origin_ns = origin_ns
 
     def run(self) -> Result:
         """Raises UsageError, NotStartedError, InterruptedRunError (nothing measured), ResultsError.
@@ -73,9 +77,10 @@ class Bench:
         before it they end the run, after it the results are written all the same.
         """
         with interrupts() as caught:
-            return self._run(caught)
+            return self.run_under(caught)
 
-    def _run(self, caught: Interrupts) -> Result:
+    def run_under(self, caught: Interrupts) -> Result:
+        """As ``run``, under signals that somebody else catches."""
         config = self.config
         spec = PlanSpec(config.dist, config.rate, config.seed, config.duration_ns)
         usable = allowed_cpus()  # before the coordinator leaves the workers' to them
@@ -110,7 +115,14 @@ class Bench:
             directory = prepare(config, plan.slots)
             try:
                 rows = directory.open_requests(config, None if spec.closed else plan.slots)
-                session = Session(prepared, self.on_progress, self.on_note, self.control, usable)
+                session = Session(
+                    prepared,
+                    self.on_progress,
+                    self.on_note,
+                    self.control,
+                    usable,
+                    self.origin_ns,
+                )
                 run = session.run(rows, caught, self.argv)
                 verdict = judge(run, check_books(run))
                 summary = build_summary(run, verdict)
@@ -135,4 +147,5 @@ def _with_servers(config: BenchConfig) -> Iterator[BenchConfig]:
     with contextlib.ExitStack() as stack:
         spec = ServeConfig(model=ModelSpec(name=config.model))
         servers = [stack.enter_context(EmbeddedServer(spec)) for _ in range(EMBEDDED_SERVERS)]
-        yield config.model_copy(update={"urls": tuple(server.url for server in servers)})
+        urls = tuple(server.url for server in servers)
+        yield config.model_copy(update={"urls": urls, "embedded": True})

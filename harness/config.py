@@ -28,8 +28,13 @@ BALANCING = ("round-robin", "least-outstanding", "weighted")
 """The policies that spread the load over the servers."""
 MAX_WEIGHT = 1000
 MAX_CONCURRENCY = 16_384
+MAX_LABELS = 16
 MAX_COMMAND_BYTES = 100_000
 """The kernel takes one argument of 128 KiB at most."""
+
+
+LabelText = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[\w .:/+@-]+$")]
+"""Fit to be shown anywhere."""
 
 
 class Slo(BaseModel):
@@ -51,7 +56,9 @@ class Switching(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    policy: Literal["failover", "round-robin", "least-outstanding", "weighted"] = "failover"
+    policy: Literal["failover", "round-robin", "least-outstanding", "weighted", "alternate"] = (
+        "failover"  # alternate: 5 s each in turn
+    )
     weights: tuple[Annotated[int, Field(ge=1, le=MAX_WEIGHT)], ...] = ()  # one per server
     eject: bool = False  # leave failing servers out, under the other policies
     rule: Literal["default", "plain"] = "default"
@@ -105,6 +112,7 @@ class BenchConfig(BaseModel):
     model: str
     model_version: str = ""
     urls: tuple[str, ...] = ()  # host:port; empty: two embedded servers for the run
+    embedded: bool = False  # urls are those of servers that lived for the run alone
     transport: Literal["native", "tritonclient"] = "native"
 
     dist: Literal["constant", "poisson", "closed"] = "constant"
@@ -135,6 +143,7 @@ class BenchConfig(BaseModel):
     max_lag_ns: int | None = Field(default=None, gt=0, le=DAY_NS)
     max_response_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
 
+    labels: dict[LabelText, LabelText] = Field(default={}, max_length=MAX_LABELS)
     records: Literal["auto", "all", "none"] = "auto"
     out: str | None = Field(default=None, min_length=1)
     force: bool = False

@@ -44,7 +44,8 @@ STATS_AFTER_S = 0.5
 class Session:
     """The load of one prepared run.
 
-    ``control`` makes what decides on switches; commands of ``--at`` run on ``cpus``.
+    ``control`` makes what decides on switches; commands of ``--at`` run on ``cpus``; ``origin_ns``
+    says when slot 0 is.
     """
 
     def __init__(
@@ -54,12 +55,14 @@ class Session:
         on_note: Callable[[str], None],
         control: Callable[..., Controller],
         cpus: Collection[int],
+        origin_ns: Callable[[], int],
     ) -> None:
         self.prepared = prepared
         self.config = prepared.config
         self.on_progress = on_progress
         self.on_note = on_note
         self.control = control
+        self.origin_ns = origin_ns
         self.commands = AtCommands(self.config.at, cpus)
         self.redactor = Redactor(self.config)
 
@@ -163,6 +166,7 @@ class Session:
             on_event=self._tell,
             release=keep,
             progress=self._reporter("run", coordinator),
+            begin=self.origin_ns,
         )
 
     def _warm_up(self, coordinator: Coordinator, policy: Policy) -> dict[str, int]:

@@ -95,6 +95,14 @@ def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
     return name, tuple(dims)
 
 
+def parse_label(text: str) -> tuple[str, str]:
+    """``gpu=H200`` as a key and its value. Raises UsageError."""
+    key, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not key or not value:
+        raise UsageError(f"not a label: '{clean_text(text, 60)}'; write it like gpu=H200")
+    return key, value
+
+
 def parse_cpus(text: str) -> tuple[int, ...]:
     """``0,2-3`` as CPU numbers in the order given. Raises UsageError, for a CPU named twice too."""
     shown = clean_text(text, 60)

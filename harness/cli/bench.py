@@ -3,13 +3,16 @@
 import sys
 from typing import Annotated
 
-from harness.cli import switching
-from harness.cli.options import CLIENT, LOAD, REQUEST, RESULTS, SLO, option
+import typer
 
-DEFAULT_MODEL = "identity"
+from harness.cli import switching
+from harness.cli.options import CLIENT, LOAD, REQUEST, RESULTS, SLO, option, usage
+
+MAX_REPEATS = 1000
 
 
 def bench(
+    context: typer.Context,
     model: Annotated[str | None, option("-m", "--model", help="Model name.", panel=REQUEST)] = None,
     url: Annotated[
         list[str] | None,
@@ -132,6 +135,36 @@ def bench(
     require: switching.Require = None,
     keep_warm: switching.KeepWarm = None,
     at: switching.At = None,
+    label: Annotated[
+        list[str] | None,
+        option(
+            "--label",
+            help="What to compare the run by, repeatable: gpu=H200.",
+            panel=RESULTS,
+            metavar="KEY=VALUE",
+        ),
+    ] = None,
+    repeat: Annotated[
+        int, option("--repeat", help="Run so many times, each into a folder of --out.", panel=LOAD)
+    ] = 1,
+    between: Annotated[
+        str | None,
+        option(
+            "--between",
+            help="Shell command to run between two of them; it ends when servers are up again.",
+            panel=LOAD,
+            metavar="COMMAND",
+        ),
+    ] = None,
+    again: Annotated[
+        str | None,
+        option(
+            "--from",
+            help="Run the same again as in this results directory.",
+            panel=LOAD,
+            metavar="DIR",
+        ),
+    ] = None,
     records: Annotated[
         str,
         option("--records", help="all, none, or auto: up to 20 million slots.", panel=RESULTS),
@@ -148,61 +181,17 @@ def bench(
     ] = False,
 ) -> int:
     """Send a planned load and account for every request."""
-    from harness.cli.options import given_only, make_config, read, usage
-    from harness.control.headers import parse_header
-    from harness.slo import parse_slo
-    from harness.units import parse_cpus, parse_duration_ns, parse_shape, parse_share
-
-    limit = read("--violation-limit", parse_share, violation_limit)
-    if slo is None and (limit is not None or fail_on_violation):
-        raise usage("--violation-limit and --fail-on-violation need an --slo, such as --slo 50ms")
-    if model is None and url:
-        raise usage("no model given; write -m MODEL")
-    config = make_config(
-        {
-            "model": DEFAULT_MODEL if model is None else model,
-            "model_version": model_version,
-            "urls": tuple(url or ()),
-            "transport": transport,
-            **given_only(dist=dist, rate=rate, concurrency=concurrency),
-            "duration_ns": read("--duration", parse_duration_ns, duration),
-            "seed": seed,
-            "warmup_ns": read("--warmup", parse_duration_ns, warmup),
-            "slo": read("--slo", lambda text: parse_slo(text, limit), slo),
-            "request_timeout_ns": read("--timeout", parse_duration_ns, timeout),
-            "request_drain_timeout_ns": read("--drain-timeout", parse_duration_ns, drain_timeout),
-            "on_timeout": on_timeout,
-            "switching": switching.given(
-                policy=policy,
-                eject=eject,
-                rule=rule,
-                window=window,
-                stall_tolerance=stall_tolerance,
-                dwell=dwell,
-                cool_down=cool_down,
-                on_all_bad=on_all_bad,
-                require=require,
-                keep_warm=keep_warm,
-            ),
-            "at": switching.commands(at or ()),
-            "batch": batch,
-            "shapes": dict(parse_shape(text) for text in shape or ()),
-            "input_data": input_data,
-            "headers": tuple(parse_header(text) for text in header or ()),
-            "workers": workers,
-            "cpus": None if cpus is None else parse_cpus(cpus),
-            "spin": spin,
-            "connections": connections,
-            "max_inflight": max_inflight,
-            "max_lag_ns": read("--max-lag", parse_duration_ns, max_lag),
-            "percentile": percentile,
-            "records": records,
-            "out": out,
-            "force": force,
-            "allow_invalid": allow_invalid,
-            "fail_on_violation": fail_on_violation,
-        }
-    )
+    from harness.cli.configured import configured
     from harness.cli.run import run_bench
 
-    return run_bench(config, sys.argv)
+    config = configured(context)
+    return run_bench(config, sys.argv, checked_repeats(repeat, between), between)
+
+
+def checked_repeats(repeat: int, between: str | None) -> int:
+    """How many runs. Raises UsageError."""
+    if not 1 <= repeat <= MAX_REPEATS:
+        raise usage(f"--repeat {repeat}: not within 1..{MAX_REPEATS}")
+    if between is not None and repeat == 1:
+        raise usage("--between runs between repeats; add a --repeat, such as --repeat 5")
+    return repeat

@@ -8,7 +8,7 @@ FAILING_SCRIPT = "3s: hang"
 
 def demo() -> int:
     """Load two embedded servers for 10 s; the first hangs at second 3."""
-    from harness.cli.bench import DEFAULT_MODEL
+    from harness.cli.configured import DEFAULT_MODEL
     from harness.cli.options import make_config
     from harness.cli.run import print_out, run_bench
     from harness.config import NS_PER_S

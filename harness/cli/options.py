@@ -61,6 +61,16 @@ def read(name: str, parse: Callable[[str], ValueT], text: str | None) -> ValueT 
         raise UsageError(f"{name}: {error}") from None
 
 
+def given_names(context: typer.Context) -> frozenset[str]:
+    """The parameters that stand on the command line, in typer's names."""
+    return frozenset(
+        name
+        for name in context.params
+        if (source := context.get_parameter_source(name)) is not None
+        and source.name == "COMMANDLINE"
+    )
+
+
 def given_only(**options: Any) -> dict[str, Any]:
     """Without those that were not given."""
     return {name: value for name, value in options.items() if value is not None}

@@ -8,13 +8,31 @@ from harness.bench import Bench, Result
 from harness.config import BenchConfig
 from harness.errors import NotStartedError
 from harness.progress import ProgressLine
+from harness.repeats import Repeats
 
 
-def run_bench(config: BenchConfig, argv: Sequence[str]) -> int:
-    """One run with progress on stderr and the closing text on stdout; its exit code."""
-    result = run_with_progress(config, argv)
-    print_out(result.text)
-    return result.exit_code
+def run_bench(
+    config: BenchConfig, argv: Sequence[str], repeat: int = 1, between: str | None = None
+) -> int:
+    """Runs with progress on stderr and the closing text on stdout.
+
+    The exit code: of the first that did not end in 0, or 0.
+    """
+    if repeat == 1:
+        result = run_with_progress(config, argv)
+        print_out(result.text)
+        return result.exit_code
+    code = 0
+    repeats = Repeats(config, repeat, between)
+    for one in repeats.configs():
+        if one.number > 1:
+            print_out("\n")
+        result = run_with_progress(one.config, argv)
+        print_out(result.text)
+        code = code or result.exit_code
+        if result.summary.interrupted_by is not None:
+            break
+    return code
 
 
 def print_out(text: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from harness.config import Switching
+from harness.detector.alternation import Alternation
 from harness.detector.ejection import Ejection, Fixed
 from harness.detector.failover import Failover, Move
 
@@ -36,7 +37,9 @@ def make_policy(switching: Switching, servers: int, absent: Sequence[int]) -> Po
     # The plain rule knows no hard-down, which alone would count within a dwell.
     dwell_ns = 0 if switching.rule == "plain" else switching.dwell_ns
     policy: Policy
-    if switching.policy == "failover":
+    if switching.policy == "alternate":
+        policy = Alternation(servers)
+    elif switching.policy == "failover":
         policy = Failover(servers, dwell_ns=dwell_ns, cool_down_ns=switching.cool_down_ns)
     elif switching.eject:
         policy = Ejection(servers, dwell_ns=dwell_ns, cool_down_ns=switching.cool_down_ns)

@@ -39,6 +39,11 @@ STOOD_STILL_NS = 5 * BUCKET_NS
 """A coordinator that did not run for so long decided late on whatever happened meanwhile."""
 
 
+def soon_ns() -> int:
+    """As soon as the workers can have heard of it; CLOCK_MONOTONIC."""
+    return time.monotonic_ns() + LEAD_NS
+
+
 class Control(Protocol):
     """What decides which servers the load goes to."""
 
@@ -69,6 +74,7 @@ class Phase:
     commands: Callable[[int], list[dict[str, Any]]] = lambda now_ns: []
     events: list[dict[str, Any]] = field(default_factory=list)
     on_event: Callable[[dict[str, Any]], None] = lambda event: None
+    begin: Callable[[], int] = soon_ns  # says when slot 0 is; may wait for others
     origin_ns: int = 0
     cut_ns: int | None = None
     samples: NDArray[np.int32] = field(default_factory=lambda: np.empty((0, 0), np.int32))
@@ -193,7 +199,7 @@ class Coordinator:
         self.slowest_ns = 0
         self.segment.reset()
         self.segment.set_verdict(0, phase.in_use)
-        phase.origin_ns = time.monotonic_ns() + LEAD_NS
+        phase.origin_ns = phase.begin()
         order = {
             "dist": phase.spec.dist,
             "rate": phase.spec.rate or 0.0,

@@ -23,6 +23,10 @@ MAX_WAITING = 32_768
 """Slots of one worker that may wait at the cap; beyond that they are dropped at once."""
 
 
+WORKERS_POLICY = {"alternate": "failover"}
+"""To a worker both are one server at a time."""
+
+
 @dataclass(frozen=True)
 class Preparation:
     """One run, ready to start. ``config`` names its servers."""
@@ -108,7 +112,7 @@ class Preparation:
             "shares_cpu": self.cpus.worker_cpus.count(self.cpus.worker_cpus[worker]) > 1,
             "guard_budget_ns": int(SLEEPING_SHARE * NS_PER_S * self.cpus.workers / self.rate),
             "transport": config.transport,
-            "policy": config.switching.policy,
+            "policy": WORKERS_POLICY.get(config.switching.policy, config.switching.policy),
             "weights": list(config.switching.weights) or [1] * self.servers,
             "ring_capacity": segment.ring_capacity,
             "table_capacity": segment.table_capacity,

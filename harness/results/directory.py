@@ -49,6 +49,14 @@ def prepare(config: BenchConfig, slots: int) -> "ResultsDir":
     return _make(config)
 
 
+def make_folder(config: BenchConfig) -> Path:
+    """An empty folder for the directories of several runs; with ``force`` it may be there already.
+
+    Raises UsageError.
+    """
+    return _make(config).path
+
+
 class ResultsDir:
     """``made``: by us and for this run, so ours to remove."""
 

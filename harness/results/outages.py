@@ -10,6 +10,7 @@ from harness.config import NS_PER_S, BenchConfig
 from harness.detector.detector import limit_of
 from harness.detector.rules import window_ns
 from harness.records import BUCKET_NS
+from harness.results.bounds import Count, DurationNs, TimeNs
 from harness.results.parts import Part
 from harness.results.rundata import RunData
 
@@ -22,19 +23,19 @@ Counts = NDArray[np.int64]
 class Failed(Part):
     """Violations by what became of their slots; they sum up to ``failed``."""
 
-    error_or_timeout: int
-    slow: int  # OK answers, too late
-    other: int  # dropped at the cap, cancelled, lost
+    error_or_timeout: Count
+    slow: Count  # OK answers, too late
+    other: Count  # dropped at the cap, cancelled, lost
 
 
 class Outage(Part):
     """A time without an answer within the SLO."""
 
-    t_start_ns: int  # the last such answer before it, or 0
-    t_end_ns: int  # the next one, or the end of the planned time, or the cut
-    failed: int  # violations of the slots due in the buckets it touches
+    t_start_ns: TimeNs  # the last such answer before it, or 0
+    t_end_ns: TimeNs  # the next one, or the end of the planned time, or the cut
+    failed: Count  # violations of the slots due in the buckets it touches
     failed_by: Failed
-    recovery_ns: int | None  # from t_start_ns to the end of a full window within L; None: none came
+    recovery_ns: DurationNs | None  # from t_start_ns to the end of a full window within L; None: none came
 
     @property
     def duration_ns(self) -> int:

@@ -2,8 +2,18 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from harness.results.bounds import (
+    MOST,
+    Count,
+    DurationNs,
+    Index,
+    MeanNs,
+    PerSecond,
+    Share,
+    TimeNs,
+)
 from harness.results.totals import Totals
 
 
@@ -17,63 +27,63 @@ class Part(BaseModel):
 class Latencies(Part):
     """ns. None: no value, or among slots that have none (never answered OK)."""
 
-    mean: float | None
-    p50: int | None
-    p90: int | None
-    p95: int | None
-    p99: int | None
-    p999: int | None
-    max: int | None
+    mean: MeanNs | None
+    p50: DurationNs | None
+    p90: DurationNs | None
+    p95: DurationNs | None
+    p99: DurationNs | None
+    p999: DurationNs | None
+    max: DurationNs | None
 
 
 class PlanPart(Part):
     """The whole plan; ``cut_ns`` where it was cut short, None if it ran to its end."""
 
     dist: str  # "constant", "poisson", "closed"
-    rate: float | None  # requests/s; None in a closed loop
-    concurrency: int | None = None  # requests kept in flight, in a closed loop
-    seed: int
-    duration_s: float
-    slots: int  # of a closed loop: those that were taken
-    cut_ns: int | None
+    rate: PerSecond | None  # requests/s; None in a closed loop
+    concurrency: Count | None = None  # requests kept in flight, in a closed loop
+    seed: int = Field(ge=0)
+    duration_s: float = Field(gt=0, le=MOST / 1e9, allow_inf_nan=False)
+    slots: Count  # of a closed loop: those that were taken
+    cut_ns: TimeNs | None
     hash: str | None  # SHA-256 over the little-endian int64 offsets of all slots; closed: None
 
 
 class Rate(Part):
     """Requests/s over the planned duration, or up to the cut."""
 
-    target: float | None  # None in a closed loop
-    offered: float
-    sent: float
-    ok: float  # OK answers within the duration
-    in_slo: float  # of those, in time
-    dropped: float
+    target: PerSecond | None  # None in a closed loop
+    offered: PerSecond
+    sent: PerSecond
+    ok: PerSecond  # OK answers within the duration
+    in_slo: PerSecond  # of those, in time
+    dropped: PerSecond
 
 
 class SloPart(Part):
     """The SLO and what became of it; share and ``held`` are None if nothing was decided."""
 
-    threshold_ns: int
-    limit: float
+    threshold_ns: DurationNs
+    limit: Share
     text: str
-    violation_share: float | None
+    violation_share: Share | None
     held: bool | None
 
 
 class Limits(Part):
     """Bounds the run was under, given or derived."""
 
-    timeout_ns: int
-    drain_timeout_ns: int
-    lag_ns: int
-    inflight_cap: int  # per server
+    timeout_ns: DurationNs
+    drain_timeout_ns: DurationNs
+    lag_ns: DurationNs
+    inflight_cap: Count  # per server
 
 
 class KeptWarm(Part):
     """Requests sent beside the load, in no other figure."""
 
-    sent: int = 0
-    ok: int = 0
+    sent: Count = 0
+    ok: Count = 0
 
 
 class PerServer(Part):
@@ -84,46 +94,46 @@ class PerServer(Part):
     response_ok_ns: Latencies
     service_ns: Latencies
     send_delay_ns: Latencies
-    errors: dict[str, int]  # error outcomes by gRPC status
-    reasons: dict[str, int]  # slots by why they are not OK
-    in_flight_max: int  # the workers' own maxima, added up
+    errors: dict[str, Count]  # error outcomes by gRPC status
+    reasons: dict[str, Count]  # slots by why they are not OK
+    in_flight_max: Count  # the workers' own maxima, added up
     kept_warm: KeptWarm = KeptWarm()
 
 
 class ServerStats(Part):
     """A server's own statistics over the run. Means over nothing are None, and all if unknown."""
 
-    executed: int | None
-    failed: int | None
-    inference_count: int | None
-    execution_count: int | None
-    cache_hit_count: int | None
-    cache_miss_count: int | None
-    request_mean_ns: float | None
-    queue_mean_ns: float | None
-    compute_input_mean_ns: float | None
-    compute_infer_mean_ns: float | None
-    compute_output_mean_ns: float | None
-    mean_batch: float | None
+    executed: Count | None
+    failed: Count | None
+    inference_count: Count | None
+    execution_count: Count | None
+    cache_hit_count: Count | None
+    cache_miss_count: Count | None
+    request_mean_ns: MeanNs | None
+    queue_mean_ns: MeanNs | None
+    compute_input_mean_ns: MeanNs | None
+    compute_infer_mean_ns: MeanNs | None
+    compute_output_mean_ns: MeanNs | None
+    mean_batch: PerSecond | None
     reason: str | None  # why they are unknown
 
 
 class Worker(Part):
     """One worker process."""
 
-    index: int
-    pid: int
-    cpu: int | None
-    slots: int
-    taken: int = 0
-    pushed: int
-    popped: int
-    overflowed: int
-    cpu_s: float | None
-    max_loop_gap_ns: int
-    loop_turns: int
-    max_rss_bytes: int | None
-    in_flight_max: list[int]  # by server
+    index: Index
+    pid: Count
+    cpu: Index | None
+    slots: Count
+    taken: Count = 0
+    pushed: Count
+    popped: Count
+    overflowed: Count
+    cpu_s: PerSecond | None
+    max_loop_gap_ns: DurationNs
+    loop_turns: Count
+    max_rss_bytes: Count | None
+    in_flight_max: list[Count]  # by server
     state: str
     connections: list[dict[str, Any]]
 
@@ -132,9 +142,9 @@ class Client(Part):
     """The load generator's own part in the figures."""
 
     spin: bool
-    busy: float | None  # CPU time of the workers by the time planned, at most 1; None: unknown
-    connections: int  # per worker and server
-    path_floor_ns: int | None  # what an empty call takes
+    busy: Share | None  # CPU time of the workers by the time planned, at most 1; None: unknown
+    connections: Count  # per worker and server
+    path_floor_ns: DurationNs | None  # what an empty call takes
     limiting: bool
 
 
@@ -142,6 +152,6 @@ class DetectorPart(Part):
     """What judged the servers, and what it could not see."""
 
     rule: str  # "default" or "plain"
-    window_ns: int | None  # None: without an SLO no window is judged
-    stall_tolerance_ns: int
-    blind_ns: int  # time without evidence because the client was late
+    window_ns: DurationNs | None  # None: without an SLO no window is judged
+    stall_tolerance_ns: DurationNs
+    blind_ns: DurationNs  # time without evidence because the client was late

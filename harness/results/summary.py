@@ -15,6 +15,7 @@ from harness.control.server_stats import StatsDelta, delta
 from harness.detector.rules import PLAIN_WINDOW_NS
 from harness.errors import UsageError
 from harness.load.fleet import WorkerReport
+from harness.results.bounds import Count
 from harness.results.findings import Verdict
 from harness.results.outages import Outage, evidence_window_ns, find_outages
 from harness.results.parts import (
@@ -59,7 +60,7 @@ class Summary(Part):
     harness_version: str
     run_id: str
     started_utc: str
-    origin_ns: int = 0
+    origin_ns: Count = 0
     argv: list[str]
     config: dict[str, Any]
     limits: Limits

@@ -8,27 +8,28 @@ from harness._tally import BUCKET_FIELDS, EPOCH_FIELDS, EPOCH_LIMIT
 from harness.config import NS_PER_S
 from harness.load import switch as measured
 from harness.records import BUCKET_NS
+from harness.results.bounds import Count, PerSecond, Share, TimeNs
 from harness.results.outages import Outage
 from harness.results.parts import Part
 from harness.results.rundata import RunData
 
 
-class Share(Part):
+class ServerShare(Part):
     """What one server got of the load over some time, by the slots due in it."""
 
-    decided: int
-    violations: int
-    ok: int  # answers OK, however late
-    rate: float  # decided slots/s
-    ok_rate: float  # OK answers/s
+    decided: Count
+    violations: Count
+    ok: Count  # answers OK, however late
+    rate: PerSecond  # decided slots/s
+    ok_rate: PerSecond  # OK answers/s
 
 
 class Phase(Part):
     """Some time beside a switch, in whole buckets (50 ms)."""
 
-    t_start_ns: int
-    t_end_ns: int
-    servers: dict[str, Share]  # by URL, every server
+    t_start_ns: TimeNs
+    t_end_ns: TimeNs
+    servers: dict[str, ServerShare]  # by URL, every server
 
 
 class Phases(Part):
@@ -51,19 +52,19 @@ class Switch(Part):
     from_: str = Field(alias="from")
     to: str
     rule: str
-    t_onset_ns: int | None
-    t_detect_ns: int
-    t_decide_ns: int
-    t_seen_ns: list[int | None]  # by worker; None: it died or ended before
-    n: int  # decided slots in the evidence
-    x: int  # violations among them
-    rate: float  # x / n
-    bound: float  # what x had to exceed, or for hard-down to reach
-    epoch: int
-    in_flight: dict[str, int]  # by URL, at the decision
-    last_slot_before: int | None  # the highest handed under the epoch before; None: none, unknown
-    first_slot_after: int | None  # the lowest handed under its own
-    command_ns: int | None  # when the last command since the switch before was started
+    t_onset_ns: TimeNs | None
+    t_detect_ns: TimeNs
+    t_decide_ns: TimeNs
+    t_seen_ns: list[TimeNs | None]  # by worker; None: it died or ended before
+    n: Count  # decided slots in the evidence
+    x: Count  # violations among them
+    rate: Share  # x / n
+    bound: PerSecond  # what x had to exceed, or for hard-down to reach
+    epoch: Count
+    in_flight: dict[str, Count]  # by URL, at the decision
+    last_slot_before: Count | None  # the highest handed under the epoch before; None: none, unknown
+    first_slot_after: Count | None  # the lowest handed under its own
+    command_ns: TimeNs | None  # when the last command since the switch before was started
     outage: int | None = Field(ge=0)  # index of the outage it lies in or ended
     phases: Phases
 
@@ -130,7 +131,7 @@ def _phase(run: RunData, urls: Sequence[str], first: int, end: int) -> Phase:
     for index, url in enumerate(urls):
         sums = map(int, run.tally.buckets[index, first:end].sum(axis=0))
         found = dict(zip(BUCKET_FIELDS, sums, strict=True))
-        shares[url] = Share(
+        shares[url] = ServerShare(
             decided=found["decided"],
             violations=found["violations"],
             ok=found["ok"],

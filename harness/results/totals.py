@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness._tally import BUCKET_FIELDS, Tally
 from harness.records import Decision, Outcome
+from harness.results.bounds import Count
 
 HANDED = (Outcome.OK, Outcome.ERROR, Outcome.TIMEOUT, Outcome.CANCELLED, Outcome.LOST)
 """Outcomes of slots that were given to a server."""
@@ -18,12 +19,12 @@ class ViolationCauses(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    timeout: int
-    error: int
-    slow: int  # OK answers, too late
-    dropped: int
-    cancelled: int
-    lost: int
+    timeout: Count
+    error: Count
+    slow: Count  # OK answers, too late
+    dropped: Count
+    cancelled: Count
+    lost: Count
 
 
 class Totals(BaseModel):
@@ -31,22 +32,22 @@ class Totals(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    scheduled: int
-    sent: int
-    dropped: int
-    dropped_backpressure: int
-    dropped_client: int
-    unsent: int
-    ok: int
-    error: int
-    timeout: int
-    cancelled: int
-    lost: int
-    decided: int
-    in_time: int
-    violations: int
+    scheduled: Count
+    sent: Count
+    dropped: Count
+    dropped_backpressure: Count
+    dropped_client: Count
+    unsent: Count
+    ok: Count
+    error: Count
+    timeout: Count
+    cancelled: Count
+    lost: Count
+    decided: Count
+    in_time: Count
+    violations: Count
     violations_by: ViolationCauses
-    client_late: int  # lateness > max(1 ms, T / 10)
+    client_late: Count  # lateness > max(1 ms, T / 10)
 
     @property
     def population(self) -> int:

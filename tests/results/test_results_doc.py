@@ -15,7 +15,7 @@ from harness.results import server_findings, switch_findings, validity
 from harness.results.outages import Failed, Outage
 from harness.results.parts import DetectorPart, KeptWarm, Part
 from harness.results.summary import Summary
-from harness.results.switches import Phase, Phases, Share, Switch
+from harness.results.switches import Phase, Phases, ServerShare, Switch
 from harness.results.totals import Totals, ViolationCauses
 from harness.results.windows_file import COLUMNS
 
@@ -69,7 +69,7 @@ def test_totals(model: type[Totals] | type[ViolationCauses]) -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [Switch, Phases, Phase, Share, Outage, Failed, DetectorPart, KeptWarm]
+    "model", [Switch, Phases, Phase, ServerShare, Outage, Failed, DetectorPart, KeptWarm]
 )
 def test_keys_of_parts(model: type[Part]) -> None:
     keys = {field.alias or name for name, field in model.model_fields.items()}

@@ -1,0 +1,93 @@
+"""``harness ab``: the options of ``bench``, and what is compared."""
+
+import inspect
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from harness.cli import bench as bench_command
+from harness.cli.compare import TOLERANCE, Fail, Json, Markdown, Primary, Tolerance
+from harness.cli.options import LOAD, option
+
+NOT_HERE = frozenset(
+    {
+        *("policy", "eject", "rule", "window", "stall_tolerance", "dwell", "cool_down"),
+        *("on_all_bad", "require", "keep_warm", "again"),
+    }
+)
+"""Of bench's parameters: what moves the load between servers, and another run's configuration."""
+
+OWN = {
+    "alternate": (
+        Annotated[
+            bool,
+            option(
+                "--alternate",
+                help="Deal 5 s in turn, where both share one device, instead of both at once.",
+                panel=LOAD,
+            ),
+        ],
+        False,
+    ),
+    "tolerance": (Tolerance, TOLERANCE),
+    "primary": (Primary, None),
+    "as_json": (Json, False),
+    "as_markdown": (Markdown, False),
+    "fail_on": (Fail, None),
+}
+
+
+def ab(context: typer.Context, **options: Any) -> int:
+    """Send one plan to two servers at once and compare them, slot beside slot."""
+    from harness.ab import run_ab
+    from harness.cli.compare import asked, print_comparison
+    from harness.cli.configured import configured
+    from harness.cli.run import print_out
+    from harness.progress import ProgressLine
+    from harness.repeats import Repeats
+
+    tolerance, primary = asked(options["tolerance"], options["primary"], options["fail_on"])
+    times = bench_command.checked_repeats(options["repeat"], options["between"])
+    config = configured(context)
+    line = ProgressLine(sys.stderr)
+    try:
+        result = run_ab(
+            config,
+            alternate=options["alternate"],
+            repeats=Repeats(config, times, options["between"]),
+            tolerance=tolerance,
+            primary=primary,
+            on_progress=line,
+            on_note=line.note,
+            argv=sys.argv,
+        )
+    finally:
+        line.close()
+    if not options["as_json"]:
+        for one in (run for both in result.results for run in both):
+            print_out(one.text + "\n")
+    code = print_comparison(
+        result.comparison, options["as_json"], options["as_markdown"], options["fail_on"]
+    )
+    return result.exit_code or code
+
+
+def _signature() -> inspect.Signature:
+    """bench's parameters but NOT_HERE, and ours."""
+    theirs = inspect.signature(bench_command.bench).parameters
+    kept = [one for name, one in theirs.items() if name not in NOT_HERE]
+    ours = [
+        inspect.Parameter(
+            name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation
+        )
+        for name, (annotation, default) in OWN.items()
+    ]
+    return inspect.Signature([*kept, *ours], return_annotation=int)
+
+
+# What typer reads, since options are the same in both commands.
+ab.__signature__ = _signature()  # type: ignore[attr-defined]
+ab.__annotations__ = {
+    name: one.annotation for name, one in ab.__signature__.parameters.items()  # type: ignore[attr-defined]
+}
