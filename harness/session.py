@@ -167,6 +167,7 @@ class Session:
             release=keep,
             progress=self._reporter("run", coordinator),
             begin=self.origin_ns,
+            probe_ns=max(one.probe_latency_ns or 0 for one in prepared.checked.present),
         )
 
     def _warm_up(self, coordinator: Coordinator, policy: Policy) -> dict[str, int]:

@@ -71,6 +71,7 @@ class Phase:
     in_use: tuple[int, ...] = (0,)  # at its start
     control: "Control | None" = None
     prompt: bool = False  # commands are to start on time
+    probe_ns: int = 0  # what the slowest server took for a single request before the load
     commands: Callable[[int], list[dict[str, Any]]] = lambda now_ns: []
     events: list[dict[str, Any]] = field(default_factory=list)
     on_event: Callable[[dict[str, Any]], None] = lambda event: None
@@ -219,6 +220,7 @@ class Coordinator:
             phase.cut_ns = self.segment.cut_soon(
                 phase.origin_ns, CUT_LEAD_NS, phase.spec.duration_ns
             )
+            phase.tally.cut(phase.cut_ns)
             phase.tell({"t_ns": now_ns, "event": "cut"})
         if give_up:
             self.segment.cancel()
