@@ -205,7 +205,7 @@ class BenchConfig(BaseModel):
         given, servers = len(self.metrics_urls), len(self.urls)
         if given and self.metrics_urls != ("none",) and given != servers:
             raise ValueError(
-                f"--metrics-url: {given} given for {servers} -u; give one per -u, in their order, or"
+                f"--metrics-url: {given} given for {servers} -u; give one per -u in order, or"
                 " none alone"
             )
         return self

@@ -101,7 +101,7 @@ class Session:
                 started = datetime.now(UTC)
                 coordinator.run(phase)
                 # Energy is counted until here, whatever is asked of the servers after it.
-                look = None if coordinator.gave_up else self.devices.look(STATS_AFTER_S)
+                last = None if coordinator.gave_up else self.devices.look(STATS_AFTER_S)
             phase.release()  # decides whether the last records all found room
             for event in self.commands.close():
                 phase.tell(event)
@@ -143,7 +143,7 @@ class Session:
                 switches=control.switches,
                 blind_ns=blind_ns(phase.tally),
                 kept_warm=warmed,
-                devices=self.devices.uses(devices_before, {} if look is None else look.seen()),
+                devices=self.devices.uses(devices_before, {} if last is None else last.seen()),
             )
 
     def _phase(

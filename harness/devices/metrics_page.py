@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from harness.control.address import resolve
 from harness.devices.metrics_url import MetricsUrl
@@ -84,7 +85,7 @@ class _Timed(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+    def readinto(self, buffer: Any) -> int:
         self._sock.settimeout(_left_s(self._t_end_s))
         count = self._sock.recv_into(buffer)
         self._left_bytes -= count

@@ -70,6 +70,4 @@ def metrics_urls(servers: Sequence[Address], given: Sequence[str]) -> list[Metri
     if given:
         return [parse_metrics_url(text) for text in given]
     guesses = [Address(one.host, one.port + 1) for one in servers]
-    return [
-        None if one in servers or one.port > MAX_PORT else MetricsUrl(one) for one in guesses
-    ]
+    return [None if one in servers or one.port > MAX_PORT else MetricsUrl(one) for one in guesses]

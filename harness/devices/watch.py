@@ -5,8 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-import psutil
-
 from harness.config import BenchConfig
 from harness.control.address import Address, parse_address, resolve
 from harness.devices.device import DeviceUse, Readings
@@ -119,6 +117,9 @@ def is_here(address: Address, t_end_s: float) -> bool:
 
 
 def _own_addresses() -> set[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    # Most runs do without it: their servers are embedded, or at the loopback.
+    import psutil
+
     own = set()
     for interface in psutil.net_if_addrs().values():
         for one in interface:
@@ -135,4 +136,3 @@ def _page_reader(url: MetricsUrl) -> Read:
         return {} if page is None else read_page(page, time.monotonic_ns())
 
     return read
-

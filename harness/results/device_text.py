@@ -27,12 +27,16 @@ def device_lines(summary: Summary) -> Iterator[str]:
         yield from wrapped("energy", _energy(summary.energy, what))
     if summary.cost is not None:
         each = summary.cost.usd_per_million
-        text = f"no {what} inference" if each is None else f"{each:.3g} USD per million {what} inferences"
+        text = (
+            f"no {what} inference"
+            if each is None
+            else f"{each:.3g} USD per million {what} inferences"
+        )
         yield from wrapped("cost", f"{summary.cost.usd_per_hour:g} USD/h: {text}")
 
 
 def devices_of(summary: Summary) -> list[DeviceFacts]:
-    """All servers' devices, each once; what is no device is left out, as it may be a stranger's."""
+    """All servers' devices, each once; what is no device is left out: the file may be anybody's."""
     found: dict[str, DeviceFacts] = {}
     for server in summary.servers:
         devices = server.get("devices")

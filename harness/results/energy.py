@@ -16,7 +16,7 @@ COVERS = (
 
 
 class ServerEnergy(Part):
-    """Of the devices behind one server; J for one inference is None if others are behind them too."""
+    """Of one server's devices; for one inference None if another server has one of them."""
 
     joules: Joules | None
     joules_per_in_slo: Joules | None

@@ -28,7 +28,9 @@ nv_cpu_memory_total_bytes 16766169088
 nv_pinned_memory_pool_total_bytes 268435456
 """
 
-GPU_PAGE = CPU_PAGE + f"""\
+GPU_PAGE = (
+    CPU_PAGE
+    + f"""\
 # HELP nv_gpu_utilization GPU utilization rate [0.0 - 1.0)
 # TYPE nv_gpu_utilization gauge
 nv_gpu_utilization{{gpu_uuid="{FIRST}"}} 0.000000
@@ -54,6 +56,7 @@ nv_gpu_power_limit{{gpu_uuid="{SECOND}"}} 60.000000
 nv_energy_consumption{{gpu_uuid="{FIRST}"}} 320.387000
 nv_energy_consumption{{gpu_uuid="{SECOND}"}} 1320.500000
 """
+)
 
 
 def energy_page(uuid: str, joules: float) -> bytes:

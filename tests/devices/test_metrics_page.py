@@ -39,8 +39,12 @@ def test_by_name_without_scheme_and_path():
         assert fetched(f"localhost:{port}", 5).decode() == CPU_PAGE
 
 
+HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
 def test_chunks_and_no_length():
-    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nnv_a \r\n2\r\n1\n\r\n0\r\n\r\n"
+    chunked = CHUNKED + b"5\r\nnv_a \r\n2\r\n1\n\r\n0\r\n\r\n"
     until_the_end = b"HTTP/1.0 200 OK\r\n\r\nnv_a 1\n"
     for answer in (chunked, until_the_end):
         with serving(lambda sock, _, answer=answer: sock.sendall(answer)) as pages:
@@ -58,11 +62,9 @@ def test_chunks_and_no_length():
         pytest.param(b"HTTP/1.1 200 OK\r\n" + b"x" * 10**6, id="endless line"),
         pytest.param(b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 10**5, id="headers"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nnv_a 1\n", id="cut short"),
-        pytest.param(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffff\r\nx", id="chunk"
-        ),
-        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", id="no chunk"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n" + b"x" * 5 * 2**20, id="long"),
+        pytest.param(CHUNKED + b"ffffffffffff\r\nx", id="chunk"),
+        pytest.param(CHUNKED + b"zz\r\n", id="no chunk"),
+        pytest.param(HEAD[:-2] + b"Content-Length: -5\r\n\r\n" + b"x" * 5 * 2**20, id="long"),
     ],
 )
 def test_what_is_no_page(answer):
@@ -78,9 +80,6 @@ def test_a_redirect_is_not_followed():
     assert there.requests == []
 
 
-HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
-
-
 @pytest.mark.parametrize(
     "pieces",
     [
@@ -93,7 +92,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
         pytest.param(lambda: itertools.repeat(b"HTTP/1.1 100 Continue\r\n\r\n"), id="continue"),
         pytest.param(
             lambda: itertools.chain(
-                [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"],
+                [CHUNKED],
                 itertools.repeat(b"1\r\na\r\n"),
             ),
             id="chunks",

@@ -1,4 +1,4 @@
-"""NVML: units, what a device or driver does not tell, and the real library with or without a GPU."""
+"""NVML: units, what a device or driver does not tell, and the real library."""
 
 import sys
 import time

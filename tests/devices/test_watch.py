@@ -11,12 +11,20 @@ from harness.config import NS_PER_S, BenchConfig
 from harness.control.address import parse_address
 from harness.devices.nvml import Nvml
 from harness.devices.watch import DeviceWatch, is_here
+from harness.embedded.model import parse_model
 from harness.embedded.server import EmbeddedServer, ServeConfig
 from harness.errors import UsageError
 from tests.devices.fake_nvml import FakeDevice, FakeNvml
 from tests.devices.pages import (
-    CPU_PAGE, FIRST, GPU_PAGE, SECOND, energy_page, page_server, serving, slowly
-)  # fmt: skip
+    CPU_PAGE,
+    FIRST,
+    GPU_PAGE,
+    SECOND,
+    energy_page,
+    page_server,
+    serving,
+    slowly,
+)
 from tests.grpc_fixture import closed_port, raw_server
 
 HERE = "127.0.0.1:1"
@@ -95,7 +103,6 @@ def test_what_does_not_answer_costs_the_deadline_and_no_more():
 
     def stuck():
         hang.wait(20)
-        return None
 
     def drip(sock, pages):
         slowly(sock, pages, iter(lambda: b"x", b""))
@@ -186,7 +193,8 @@ def test_a_run_says_what_its_device_used(tmp_path):
     def page():
         return energy_page("GPU-r", 50 + 100 * (time.monotonic() - began_s))
 
-    with EmbeddedServer(ServeConfig()) as server, page_server(page) as pages:
+    model = parse_model("identity", ["IN:FP32:16"], ["OUT:FP32:16"], 8)
+    with EmbeddedServer(ServeConfig(model=model)) as server, page_server(page) as pages:
         run = Bench(
             BenchConfig(
                 model="identity",
