@@ -76,8 +76,11 @@ def test_whatever_it_holds_it_is_read_or_refused(pieces):
         assert one.power_w is None or 0 < one.power_w <= 1e5
 
 
-def test_a_real_triton(triton):
-    page = fetch(parse_metrics_url(triton.metrics_url), time.monotonic() + 10)
+def test_a_real_triton(triton, wait_until):
+    url = parse_metrics_url(triton.metrics_url)
+    # Its metrics service starts after the others.
+    wait_until(lambda: fetch(url, time.monotonic() + 2) is not None, 20)
+    page = fetch(url, time.monotonic() + 10)
     assert page is not None
     models = {one.labels["model"] for one in samples(page, {"nv_inference_request_success"})}
     assert "identity" in models

@@ -244,7 +244,7 @@ def test_a_real_triton(tmp_path, triton):
             out=str(tmp_path / "out"),
         )
     ).run()
-    assert run.summary.totals.ok == 100
+    assert run.summary.totals.ok == run.summary.totals.sent > 0
     devices = run.summary.servers[0]["devices"]
     assert isinstance(devices, list)
     assert (run.summary.energy is None) == all(one["energy_j"] is None for one in devices)
