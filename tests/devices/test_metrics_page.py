@@ -143,6 +143,8 @@ def test_a_million_other_series_are_read_past():
 def test_too_many_series_that_matter():
     with pytest.raises(ValueError, match="100000 series; the most is 1024"):
         samples(b'nv_a{x="1"} 2\n' * 10**5, {"nv_a"})
+    with pytest.raises(ValueError, match="characters; the most is 262144"):
+        samples((b'nv_a{x="' + b"\\\\" * 1500 + b'"} 2\n') * 100, {"nv_a"})
 
 
 @pytest.mark.parametrize(
