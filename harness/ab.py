@@ -117,6 +117,7 @@ def _both(
         one = config.model_copy(
             update={
                 "urls": (config.urls[place],),
+                "metrics_urls": config.metrics_urls[place : place + 1] or config.metrics_urls,
                 "out": str(folder / SIDES[place]),
                 "cpus": cpus_of(config.cpus, place),
             }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.config import EMBEDDED_SERVERS, BenchConfig
 from harness.control.preflight import preflight
+from harness.devices.watch import DeviceWatch
 from harness.embedded.model import ModelSpec
 from harness.embedded.server import EmbeddedServer, ServeConfig
 from harness.errors import ResultsError, UsageError
@@ -108,6 +109,8 @@ class Bench:
             if not config.urls:
                 self.on_note(f"no -u given: starting {EMBEDDED_SERVERS} embedded servers")
             config = stack.enter_context(_with_servers(config))
+            devices = DeviceWatch(config)
+            devices.find()
             prepared = Preparation(
                 config, spec, plan, cpus, preflight(config, on_note=self.on_note)
             )
@@ -122,6 +125,7 @@ class Bench:
                     self.control,
                     usable,
                     self.origin_ns,
+                    devices,
                 )
                 run = session.run(rows, caught, self.argv)
                 verdict = judge(run, check_books(run))

@@ -16,6 +16,7 @@ from harness.control.keep_warm import kept_warm
 from harness.control.preflight import Preflight
 from harness.control.server_stats import Snapshot
 from harness.detector.policy import Policy, make_policy
+from harness.devices.watch import DeviceWatch
 from harness.errors import InterruptedRunError, NotStartedError
 from harness.load.commands import AtCommands
 from harness.load.controller import Controller, blind_ns
@@ -39,13 +40,14 @@ WARMUP_DRAIN_NS = 2 * NS_PER_S
 STATS_BEFORE_S = 3.0
 STATS_AFTER_S = 0.5
 """A hung server must not hold up the end of a run."""
+DEVICES_BEFORE_S = 1.0
 
 
 class Session:
     """The load of one prepared run.
 
     ``control`` makes what decides on switches; commands of ``--at`` run on ``cpus``; ``origin_ns``
-    says when slot 0 is.
+    says when slot 0 is; ``devices`` has begun to look for GPUs.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Session:
         control: Callable[..., Controller],
         cpus: Collection[int],
         origin_ns: Callable[[], int],
+        devices: DeviceWatch,
     ) -> None:
         self.prepared = prepared
         self.config = prepared.config
@@ -63,6 +66,7 @@ class Session:
         self.on_note = on_note
         self.control = control
         self.origin_ns = origin_ns
+        self.devices = devices
         self.commands = AtCommands(self.config.at, cpus)
         self.redactor = Redactor(self.config)
 
@@ -84,7 +88,9 @@ class Session:
             warmup = self._warm_up(coordinator, policy)
             if caught.first is not None:
                 raise InterruptedRunError(caught.first)
+            look = self.devices.look(DEVICES_BEFORE_S)
             stats_before = server_stats.take_all(self.config, STATS_BEFORE_S)
+            devices_before = look.seen()
             phase = self._phase(requests, policy, coordinator, segment)
             control = self.control(segment, fleet, phase, policy, self.config)
             phase.control = control
@@ -94,6 +100,8 @@ class Session:
             ):
                 started = datetime.now(UTC)
                 coordinator.run(phase)
+                # Energy is counted until here, whatever is asked of the servers after it.
+                last = None if coordinator.gave_up else self.devices.look(STATS_AFTER_S)
             phase.release()  # decides whether the last records all found room
             for event in self.commands.close():
                 phase.tell(event)
@@ -135,6 +143,7 @@ class Session:
                 switches=control.switches,
                 blind_ns=blind_ns(phase.tally),
                 kept_warm=warmed,
+                devices=self.devices.uses(devices_before, {} if last is None else last.seen()),
             )
 
     def _phase(

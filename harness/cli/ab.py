@@ -13,10 +13,11 @@ from harness.cli.options import LOAD, option
 NOT_HERE = frozenset(
     {
         *("policy", "eject", "rule", "window", "stall_tolerance", "dwell", "cool_down"),
-        *("on_all_bad", "require", "keep_warm", "again"),
+        *("on_all_bad", "require", "keep_warm", "again", "cost"),
     }
 )
-"""Of bench's parameters: what moves the load between servers, and another run's configuration."""
+"""Of bench's parameters: what moves the load between servers, another run's configuration, and a
+price that is of both."""
 
 OWN = {
     "alternate": (

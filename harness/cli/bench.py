@@ -25,6 +25,16 @@ def bench(
             metavar="HOST:PORT",
         ),
     ] = None,
+    metrics_url: Annotated[
+        list[str] | None,
+        option(
+            "--metrics-url",
+            help="A server's Prometheus page, repeatable, one per -u in their order; or none. By"
+            " default http://HOST:PORT+1/metrics.",
+            panel=REQUEST,
+            metavar="URL",
+        ),
+    ] = None,
     model_version: Annotated[
         str, option("-x", "--model-version", help="Model version.", panel=REQUEST)
     ] = "",
@@ -142,6 +152,15 @@ def bench(
             help="What to compare the run by, repeatable: gpu=H200.",
             panel=RESULTS,
             metavar="KEY=VALUE",
+        ),
+    ] = None,
+    cost: Annotated[
+        float | None,
+        option(
+            "--cost",
+            help="Price of all servers together in USD per hour, for the cost per million.",
+            panel=RESULTS,
+            metavar="USD",
         ),
     ] = None,
     repeat: Annotated[

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from harness.config import NS_PER_MS, NS_PER_S
+from harness.results.device_text import device_lines
 from harness.results.lines import WIDTH, labelled, share_text, wrapped
 from harness.results.parts import Latencies
 from harness.results.summary import Summary
@@ -36,6 +37,7 @@ def closing_text(summary: Summary, results: str | None = None) -> str:
         *_servers(summary),
         *switch_lines(summary),
         *_findings(summary),
+        *device_lines(summary),
         *_client(summary),
     ]
     if results is not None:

@@ -16,6 +16,9 @@ from harness.detector.rules import PLAIN_WINDOW_NS
 from harness.errors import UsageError
 from harness.load.fleet import WorkerReport
 from harness.results.bounds import Count
+from harness.results.cost import CostPart, cost_part
+from harness.results.devices import with_devices
+from harness.results.energy import EnergyPart, energy_part
 from harness.results.findings import Verdict
 from harness.results.outages import Outage, evidence_window_ns, find_outages
 from harness.results.parts import (
@@ -87,6 +90,8 @@ class Summary(Part):
     detector: DetectorPart | None = None
     workers: list[Worker]
     client: Client
+    energy: EnergyPart | None = None
+    cost: CostPart | None = None
 
     @model_validator(mode="after")
     def _outages_are_there(self) -> "Summary":
@@ -108,7 +113,7 @@ def build_summary(run: RunData, verdict: Verdict) -> Summary:
         {
             "argv": run.argv,
             "host": run.host,
-            "servers": run.servers,
+            "servers": with_devices(run.servers, run.devices),
             "signature": run.signature,
             "invalid_reasons": [reason.model_dump() for reason in verdict.invalid_reasons],
             "findings": [finding.model_dump() for finding in verdict.findings],
@@ -158,6 +163,8 @@ def build_summary(run: RunData, verdict: Verdict) -> Summary:
             "outages": outages,
             "detector": _detector(run),
             "client": _client(run, verdict),
+            "energy": energy_part(run, urls),
+            "cost": cost_part(run),
         }
     )
 
