@@ -21,7 +21,7 @@ FREE = {
 }
 """Options that may be given beside --from, and their fields; others would make it another run."""
 
-OF_THE_RUN = ("repeat", "between", "again", "quiet", "json", "report", "cost")
+OF_THE_RUN = ("repeat", "between", "again", "quiet", "as_json", "report", "cost")
 
 
 def config_again(

@@ -179,13 +179,25 @@ def bench(
     allow_invalid: Annotated[
         bool, option("--allow-invalid", help="Exit 0 for an invalid run.", panel=RESULTS)
     ] = False,
+    quiet: Annotated[
+        bool, option("--quiet", help="Nothing but errors on stderr.", panel=RESULTS)
+    ] = False,
+    as_json: Annotated[
+        bool,
+        option(
+            "--json",
+            help="summary.json on stdout, the rest on stderr; of --repeat a line each.",
+            panel=RESULTS,
+        ),
+    ] = False,
 ) -> int:
     """Send a planned load and account for every request."""
     from harness.cli.configured import configured
     from harness.cli.run import run_bench
 
     config = configured(context)
-    return run_bench(config, sys.argv, checked_repeats(repeat, between), between)
+    times = checked_repeats(repeat, between)
+    return run_bench(config, sys.argv, times, between, quiet=quiet, as_json=as_json)
 
 
 def checked_repeats(repeat: int, between: str | None) -> int:
