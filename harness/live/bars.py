@@ -39,7 +39,7 @@ def bar(share: float, cells: int, marks: Marks) -> Text:
 def limit_bar(share: float, limit: float, cells: int, marks: Marks) -> Text:
     """From 0 to SCALE times ``limit``, which has a mark; what is beyond the mark is red.
 
-    Anything above 0 fills a cell, and nothing within the limit reaches the mark.
+    Anything above 0 fills a cell, and nothing within the limit passes the mark.
     """
     at = round(cells / SCALE)
     full = _cells(share / (SCALE * limit), cells)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import termios
 import time
@@ -56,13 +57,13 @@ def test_a_switch_on_a_terminal(tmp_path: Path) -> None:
         switch = next(line for line in lines if "switch A -> B" in line)
         run.resize(60, 20)
         narrow = run.until(lambda lines: any("drain" in line for line in lines))
-        assert switch in "".join(narrow)
+        assert "".join(switch.split()) in "".join("".join(narrow).split())
         assert sum(line.startswith("run ") for line in narrow) == 1
         run.resize(80, 24)
         assert run.end() == 0
         restored(run)
         shown = [
-            "".join(row[n].data for n in range(len(row))).rstrip() for row in run.screen.history.top
+            "".join(row[n].data for n in range(80)).rstrip() for row in run.screen.history.top
         ]
         assert any("VALID" in line for line in [*shown, *run.lines])
         assert not any(line.startswith("so far ") for line in run.lines)
@@ -98,9 +99,9 @@ def test_no_colour_and_dumb_terminals(tmp_path: Path) -> None:
         arguments = ("bench", *OPTIONS, "--duration", "1500ms", "--out", str(out))
         with two_servers() as urls, on_a_terminal(*arguments, *urls, **variables) as run:
             assert run.end() == 0
-            assert b"\x1b[3" not in run.raw
+            assert re.search(rb"\x1b\[[0-9;]*[34][0-9]m", run.raw) is None
             assert (b"\x1b" in run.raw) == (name == 0)
-            assert name == 0 or b"\nrun 1/1.5 s  A  ok " in run.raw
+            assert name == 0 or b"run 1/1.5 s  A  ok " in run.raw
 
 
 def fill(slave: int) -> None:
