@@ -193,10 +193,12 @@ def bench(
 ) -> int:
     """Send a planned load and account for every request."""
     from harness.cli.configured import configured
-    from harness.cli.run import run_bench
 
     config = configured(context)
     times = checked_repeats(repeat, between)
+    # After them: it takes a while, which nobody should wait for to be told of a mistake.
+    from harness.cli.run import run_bench
+
     return run_bench(config, sys.argv, times, between, quiet=quiet, as_json=as_json)
 
 

@@ -48,8 +48,8 @@ def progress_text(progress: Progress) -> str:
         rate,
         latency,
         f"violated {100 * progress.violated:.2f} %",
-        f"in flight {progress.in_flight}{cap}",
         f"dropped {progress.dropped}" if progress.dropped else "",
+        f"in flight {progress.in_flight}{cap}",
     ]
     text = ""
     for part in filter(None, parts):
