@@ -137,7 +137,9 @@ class Gauges:
                 state = STANDBY
             cooling = state in (COOLING, EJECTED)
             in_flight = fleet.in_flight(server)
-            found.append(ServerState(url, state, connected, in_flight, back_ns if cooling else None))
+            found.append(
+                ServerState(url, state, connected, in_flight, back_ns if cooling else None)
+            )
         return tuple(found)
 
 
@@ -185,7 +187,7 @@ class Judged:
         self._counted = (0, 0)
 
     def so_far(self, tally: Tally, now_ns: int) -> tuple[int, int]:
-        """By bucket, since an overdue slot is judged long before it ends. None is due later than now."""
+        """By bucket, since an overdue slot is judged long before it ends. None is due after now."""
         settled = max(self._first, (now_ns - self._settled_ns) // BUCKET_NS)
         self._counted = _sum(self._counted, judged_within(tally, self._first, settled))
         self._first = settled

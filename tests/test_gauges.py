@@ -92,9 +92,7 @@ class Read:
         prepared: Any = SimpleNamespace(config=config, inflight_cap=64, missing=list(missing))
         self.tally = Tally(servers, 10_000, 60 * S)
         spec = SimpleNamespace(duration_ns=60 * S, rate=config.rate, dist="constant")
-        self.phase: Any = SimpleNamespace(
-            tally=self.tally, spec=spec, cut_ns=None, end_ns=70 * S
-        )
+        self.phase: Any = SimpleNamespace(tally=self.tally, spec=spec, cut_ns=None, end_ns=70 * S)
         self.found: list[Progress] = []
         self.gauges = Gauges("run", prepared, self.policy, self.coordinator, self.found.append)
 

@@ -4,6 +4,7 @@
 """
 
 import io
+import itertools
 import re
 import sys
 import tempfile
@@ -46,14 +47,18 @@ def svg(screen: pyte.Screen, title: str) -> str:
     )
     last = max((row for row, line in enumerate(screen.display) if line.strip()), default=0)
     for row in range(last + 1):
+        cells = [screen.buffer[row][column] for column in range(screen.columns)]
         line = Text()
-        for column in range(screen.columns):
-            cell = screen.buffer[row][column]
-            colour = None if cell.fg == "default" else COLOURS.get(cell.fg, cell.fg)
-            line.append(cell.data, Style(color=colour, bold=cell.bold))
+        for style, alike in itertools.groupby(cells, _style):
+            line.append("".join(cell.data for cell in alike), style)
         console.print(line, no_wrap=True)
     fonts = re.compile(r"@font-face \{\{.*?\}\}", re.DOTALL)
     return console.export_svg(title=title, code_format=fonts.sub("", CONSOLE_SVG_FORMAT))
+
+
+def _style(cell: pyte.screens.Char) -> Style:
+    colour = None if cell.fg == "default" else COLOURS.get(cell.fg, cell.fg)
+    return Style(color=colour, bold=cell.bold)
 
 
 def _seconds(line: str) -> float:

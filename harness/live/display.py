@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from typing import Protocol, Self, TextIO
 
+from harness.live.plain import Plain
 from harness.progress import Progress
 
 DRAW_EVERY_S = 0.25
@@ -54,7 +55,7 @@ class Display:
         self._latest = progress
         if self._thread is None and self._fd is not None:
             with self._lock:
-                # Not before: the thread runs on the caller's CPUs, which only now are not the workers'.
+                # Not before: it runs on its maker's CPUs, which by now are not the workers'.
                 self._thread = threading.Thread(target=self._run, name="display", daemon=True)
                 self._thread.start()
 
@@ -122,10 +123,8 @@ def make_display(stream: TextIO | None, quiet: bool = False) -> Display:
         return Display(None, Nothing())
     encoding = stream.encoding or "utf-8"
     if os.isatty(fd) and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown"):
-        # rich takes a while to import, for a terminal alone.
+        # rich takes a while to import.
         from harness.live.terminal import Terminal
 
         return Display(fd, Terminal(fd, encoding), encoding)
-    from harness.live.plain import Plain
-
     return Display(fd, Plain(), encoding)

@@ -20,6 +20,7 @@ from harness.progress import (
 from harness.units import format_duration_ns, format_latency_ms, server_letter
 from harness.untrusted import clean_text
 
+TENTH_NS = NS_PER_S // 10
 LABEL_CELLS = 10
 GAP_CELLS = 3
 BESIDE_BAR_CELLS = 36
@@ -32,7 +33,7 @@ STATE_STYLES = {ACTIVE: "bold green", COOLING: "yellow", EJECTED: "yellow", MISS
 
 
 def view_lines(progress: Progress, columns: int, rows: int, marks: Marks) -> list[Text]:
-    """At most ``rows`` lines of at most ``columns`` cells; names from others are made fit to print."""
+    """At most ``rows`` lines of at most ``columns`` cells; names are made fit to print."""
     lines = [
         *_time(progress, columns, marks),
         *_row("load", _load(progress), columns),
@@ -48,13 +49,16 @@ def _time(progress: Progress, columns: int, marks: Marks) -> list[Text]:
     last_ns = progress.duration_ns if progress.cut_ns is None else progress.cut_ns
     t_ns = max(0, progress.t_ns)
     if t_ns < last_ns:
-        text = f"{_clock(t_ns)} of {_clock(last_ns)}, {_clock(last_ns - t_ns)} left"
+        shown_ns = t_ns - t_ns % TENTH_NS  # so that what is over and what is left add up
+        text = f"{_clock(shown_ns)} of {_clock(last_ns)}, {_clock(last_ns - shown_ns)} left"
     else:
         text = f"{'over' if progress.cut_ns is None else 'cut'} at {_clock(last_ns)}"
         if progress.end_ns is not None:
             text += f", drain {_clock(max(0, progress.end_ns - t_ns))} at most"
     share = t_ns / last_ns if last_ns else 1.0
-    return _row_with_bar(progress.phase, lambda cells: bar(share, cells, marks), Text(text), columns)
+    return _row_with_bar(
+        progress.phase, lambda cells: bar(share, cells, marks), Text(text), columns
+    )
 
 
 def _load(progress: Progress) -> list[Text]:
@@ -169,13 +173,13 @@ def _row(label: str, parts: list[Text], columns: int) -> list[Text]:
     return lines
 
 
-def _row_with_bar(
-    label: str, made: Callable[[int], Text], text: Text, columns: int
-) -> list[Text]:
+def _row_with_bar(label: str, made: Callable[[int], Text], text: Text, columns: int) -> list[Text]:
     """The bar with the text beside it, or below it where there is little room."""
     indent = _label(label, columns).cell_len
     beside = columns - indent - GAP_CELLS - BESIDE_BAR_CELLS
-    return _row(label, [made(beside if beside >= LEAST_BAR_CELLS else columns - indent), text], columns)
+    return _row(
+        label, [made(beside if beside >= LEAST_BAR_CELLS else columns - indent), text], columns
+    )
 
 
 def _label(label: str, columns: int) -> Text:
@@ -190,8 +194,8 @@ def _rate(rate: float) -> str:
 def _clock(time_ns: int) -> str:
     """``7.3 s``, ``48 s``, ``2:05``, ``1:02:05``."""
     if time_ns < 10 * NS_PER_S:
-        return f"{time_ns // (NS_PER_S // 10) / 10:g} s"
-    seconds = time_ns // NS_PER_S
+        return f"{time_ns // TENTH_NS / 10:g} s"
+    seconds = round(time_ns / NS_PER_S)
     if seconds < 120:
         return f"{seconds} s"
     minutes, seconds = divmod(seconds, 60)

@@ -1,6 +1,7 @@
 """The display's thread: the latest progress wins, and no caller waits for the reader."""
 
 import io
+import itertools
 import os
 import threading
 import time
@@ -99,7 +100,7 @@ def test_it_draws_four_times_a_second_at_most(pipe: Pipe, wait_until: Wait) -> N
             return len(drawn) > 3
 
         wait_until(four)
-        gaps = [after - before for before, after in zip(drawn, drawn[1:], strict=False)]
+        gaps = [after - before for before, after in itertools.pairwise(drawn)]
     assert min(gaps) > 0.24
 
 

@@ -65,9 +65,7 @@ def test_a_switch_on_a_terminal(tmp_path: Path) -> None:
         run.resize(80, 24)
         assert run.end() == 0
         restored(run)
-        shown = [
-            "".join(row[n].data for n in range(80)).rstrip() for row in run.screen.history.top
-        ]
+        shown = ["".join(row[n].data for n in range(80)).rstrip() for row in run.screen.history.top]
         assert any("VALID" in line for line in [*shown, *run.lines])
         assert not any(line.startswith("so far ") for line in run.lines)
 

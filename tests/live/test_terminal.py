@@ -64,7 +64,9 @@ def test_notes_scroll_off_and_the_block_does_not(monkeypatch: pytest.MonkeyPatch
     assert lines[-8] == "note 39"
     assert "39 s of 60 s" in lines[-7]
     assert sum("of 60 s" in line for line in lines) == 1
-    scrolled = ["".join(row[n].data for n in range(80)).rstrip() for row in shown.screen.history.top]
+    scrolled = [
+        "".join(row[n].data for n in range(80)).rstrip() for row in shown.screen.history.top
+    ]
     assert scrolled == [f"note {number}" for number in range(len(scrolled))]
 
 
