@@ -49,7 +49,7 @@ class Result:
 class Bench:
     """``Bench(config).run()`` sends one plan and accounts for every slot of it.
 
-    ``on_progress`` is called once a second, ``on_note`` with what a person may wonder about;
+    ``on_progress`` is called four times a second, ``on_note`` with what a person may wonder about;
     ``argv`` is what results name as the command, ``control`` makes what decides on switches,
     ``origin_ns`` says when slot 0 is once all is ready (CLOCK_MONOTONIC).
     """

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness._shm import Segment
-from harness._tally import BUCKET_FIELDS, Tally
+from harness._tally import Tally
 from harness.config import NS_PER_S
 from harness.control import server_stats
 from harness.control.inputs import SLOT_PREFIX, WARMUP_PREFIX
@@ -18,6 +18,7 @@ from harness.control.server_stats import Snapshot
 from harness.detector.policy import Policy, make_policy
 from harness.devices.watch import DeviceWatch
 from harness.errors import InterruptedRunError, NotStartedError
+from harness.gauges import Gauges
 from harness.load.commands import AtCommands
 from harness.load.controller import Controller, blind_ns
 from harness.load.coordinator import Coordinator, Phase
@@ -174,7 +175,7 @@ class Session:
             prompt=bool(self.config.at),
             on_event=self._tell,
             release=keep,
-            progress=self._reporter("run", coordinator),
+            progress=self._gauges("run", policy, coordinator),
             begin=self.origin_ns,
             probe_ns=max(one.probe_latency_ns or 0 for one in prepared.checked.present),
         )
@@ -196,7 +197,7 @@ class Session:
             min(config.drain_timeout_ns, WARMUP_DRAIN_NS),
             self.prepared.slo_ns,
             in_use=policy.in_use,
-            progress=self._reporter("warm-up", coordinator),
+            progress=self._gauges("warm-up", policy, coordinator),
         )
         coordinator.run(phase)
         if any(worker.state != "finished" for worker in coordinator.fleet.workers):
@@ -216,28 +217,8 @@ class Session:
         if text is not None:
             self.on_note(text)
 
-    def _reporter(self, name: str, coordinator: Coordinator) -> Callable[[Phase, int], None]:
-        def report(phase: Phase, now_ns: int) -> None:
-            found, recent = totals(phase.tally), phase.tally.recent
-            # By bucket, since an overdue slot is judged long before it ends.
-            judged = phase.tally.buckets.sum(axis=(0, 1))
-            self.on_progress(
-                Progress(
-                    name,
-                    now_ns,
-                    phase.spec.duration_ns,
-                    found.ok,
-                    int(judged[BUCKET_FIELDS.index("decided")]),
-                    int(judged[BUCKET_FIELDS.index("violations")]),
-                    sum(map(coordinator.fleet.in_flight, range(self.prepared.servers))),
-                    recent.percentile_ns(50),
-                    recent.percentile_ns(99),
-                    coordinator.segment.verdict()[1] if self.prepared.servers > 1 else (),
-                )
-            )
-            recent.clear()
-
-        return report
+    def _gauges(self, name: str, policy: Policy, coordinator: Coordinator) -> Gauges:
+        return Gauges(name, self.prepared, policy, coordinator, self.on_progress)
 
 
 def _check_settled(checked: Preflight, fleet: Fleet) -> None:

@@ -23,7 +23,7 @@ FREE = {
 }
 """Options that may be given beside --from, and their fields; others would make it another run."""
 
-OF_THE_RUN = ("repeat", "between", "again", "quiet", "json", "report")
+OF_THE_RUN = ("repeat", "between", "again", "quiet", "as_json", "report")
 
 
 def config_again(

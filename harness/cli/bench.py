@@ -198,14 +198,27 @@ def bench(
     allow_invalid: Annotated[
         bool, option("--allow-invalid", help="Exit 0 for an invalid run.", panel=RESULTS)
     ] = False,
+    quiet: Annotated[
+        bool, option("--quiet", help="Nothing but errors on stderr.", panel=RESULTS)
+    ] = False,
+    as_json: Annotated[
+        bool,
+        option(
+            "--json",
+            help="summary.json on stdout, the rest on stderr; of --repeat a line each.",
+            panel=RESULTS,
+        ),
+    ] = False,
 ) -> int:
     """Send a planned load and account for every request."""
     from harness.cli.configured import configured
 
-    config, times = configured(context), checked_repeats(repeat, between)
+    config = configured(context)
+    times = checked_repeats(repeat, between)
+    # After them: it takes a while, which nobody should wait for to be told of a mistake.
     from harness.cli.run import run_bench
 
-    return run_bench(config, sys.argv, times, between)
+    return run_bench(config, sys.argv, times, between, quiet=quiet, as_json=as_json)
 
 
 def checked_repeats(repeat: int, between: str | None) -> int:

@@ -11,6 +11,6 @@ Count = Annotated[int, Field(ge=0, le=MOST)]
 TimeNs = Annotated[int, Field(ge=-MOST, le=MOST)]  # may lie before the run's start
 DurationNs = Annotated[int, Field(ge=0, le=MOST)]
 MeanNs = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False)]
-PerSecond = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+PerSecond = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Index = Annotated[int, Field(ge=0, le=2**31)]

@@ -104,6 +104,10 @@ class Summary(Part):
         """The file's content: strict JSON, no NaN."""
         return self.model_dump_json(by_alias=True, indent=1).encode() + b"\n"
 
+    def to_line(self) -> str:
+        """The same on one line."""
+        return self.model_dump_json(by_alias=True) + "\n"
+
 
 def build_summary(run: RunData, verdict: Verdict) -> Summary:
     """Everything ``summary.json`` says about a run, without any secret."""
