@@ -18,10 +18,11 @@ FREE = {
     "force": "force",
     "allow_invalid": "allow_invalid",
     "fail_on_violation": "fail_on_violation",
+    "report": "report",
 }
 """Options that may be given beside --from, and their fields; others would make it another run."""
 
-OF_THE_RUN = ("repeat", "between", "again", "quiet", "json", "report", "cost")
+OF_THE_RUN = ("repeat", "between", "again", "quiet", "json", "cost")
 
 
 def config_again(

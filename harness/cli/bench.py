@@ -179,6 +179,10 @@ def bench(
     allow_invalid: Annotated[
         bool, option("--allow-invalid", help="Exit 0 for an invalid run.", panel=RESULTS)
     ] = False,
+    report: Annotated[
+        bool,
+        option("--report/--no-report", help="Write report.html (extra 'report').", panel=RESULTS),
+    ] = True,
 ) -> int:
     """Send a planned load and account for every request."""
     from harness.cli.configured import configured
