@@ -137,7 +137,7 @@ def _links(cc: list[str], where: Nghttp2) -> bool:
         return result.returncode == 0
 
 
-def install(packages: Mapping[str, str] = PACKAGES) -> bool:
+def install(packages: Mapping[str, str]) -> bool:
     """Install the distribution's packages if this user may; whether it was tried.
 
     ``packages``: the words behind "install", by program.
@@ -191,7 +191,7 @@ def main() -> int:
         try:
             found = find()
         except Missing:
-            if not arguments.install or os.environ.get("HARNESS_NGHTTP2_PREFIX") or not install():
+            if not arguments.install or os.environ.get("HARNESS_NGHTTP2_PREFIX") or not install(PACKAGES):
                 raise
             found = find()
     except Missing as missing:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.config import NS_PER_MS, NS_PER_S
-from harness.records import BUCKET_NS
+from harness.records import BUCKET_NS, NO_SERVER
 from harness.report.chart import Axis, Chart, Level, Moment, Series, Span, numbers, thinned
 from harness.report.latency_bins import percentile_ns
 from harness.report.row_figures import RowFigures, walk
@@ -47,7 +47,7 @@ class RunCharts:
         used = [
             index
             for index, url in enumerate(self.run.urls)
-            if url in per_server and per_server[url].totals.scheduled
+            if index < NO_SERVER and url in per_server and per_server[url].totals.scheduled
         ]
         return used[:MOST_DRAWN]
 

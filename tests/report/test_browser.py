@@ -280,7 +280,7 @@ return {
     .filter(one => one.name.startsWith('on')).map(one => one.name),
   bold: all.filter(one => one.tagName === 'B' && one.textContent.length > 2).length,
   scripts: document.scripts.length,
-  hidden: /[\\u202a-\\u202e\\u2066-\\u2069\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f]/.test(document.body.textContent),
+  hidden: /[\\u202a-\\u202e\\u2066-\\u2069\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f]/.test(document.querySelector('main').textContent + document.title),
 };
 """
 NOTHING = {"elements": [], "links": [], "handlers": [], "bold": 0, "scripts": 3, "hidden": False}
@@ -297,7 +297,7 @@ def test_names_stay_names(browser: Browser, tmp_path: Path) -> None:
             y = plot["y"] + plot["height"] * step / 100
             browser.mouse("mouseMoved", plot["x"] + plot["width"] / 2, y)
     assert browser.run(FOREIGN) == NOTHING
-    text = browser.run("return document.body.innerText")
+    text = browser.run("return document.querySelector('main').textContent")
     for told in ("model", "one", "finding", "why", "label", "event"):
         assert told + VISIBLE in text
     legend = browser.run("return document.querySelector('#chart-latency .legend').textContent")

@@ -4,7 +4,6 @@ import json
 import math
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,4 +47,4 @@ def test_a_long_gap_stays() -> None:
     y[4000:6000] = math.nan
     _, kept = thinned(np.arange(10_000.0), y, 200)
     assert kept[0] == kept[-1] == 1
-    assert kept.count(None) == pytest.approx(40, abs=4) or kept.count(None) >= 20
+    assert kept.count(None) >= 20

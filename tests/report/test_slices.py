@@ -19,7 +19,7 @@ NS_PER_S = 10**9
         (30, 300, 1.0),
         (60, 60_000, 0.5),
         (3600, 1_000_000, 20.0),
-        (0.01, 1, 0.05),
+        (0.01, 1, 1.0),
     ],
 )
 def test_widths(seconds: float, slots: int, width_s: float) -> None:
