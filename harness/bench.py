@@ -140,12 +140,10 @@ class Bench:
         except ResultsError as error:
             error.exit_code = exit_code(run, verdict, config, results_failed=True)
             raise
-        return Result(
-            summary, verdict, directory.path, code, self._report(directory.path, caught)
-        )
+        return Result(summary, verdict, directory.path, code, self._report(directory.path, caught))
 
     def _report(self, path: Path, caught: Interrupts) -> Path | None:
-        """Where the report is. The results are there already: without it they are none the worse."""
+        """Where the report is. The results are there: without it they are none the worse."""
         if not self.config.report or len(caught.names) > 1:
             return None
         try:

@@ -191,7 +191,11 @@ def main() -> int:
         try:
             found = find()
         except Missing:
-            if not arguments.install or os.environ.get("HARNESS_NGHTTP2_PREFIX") or not install(PACKAGES):
+            if (
+                not arguments.install
+                or os.environ.get("HARNESS_NGHTTP2_PREFIX")
+                or not install(PACKAGES)
+            ):
                 raise
             found = find()
     except Missing as missing:

@@ -16,19 +16,18 @@ from harness.compare.text import value_text
 from harness.report.chart import Chart, Level, Series
 from harness.report.distributions import (
     curve_series,
+    frame_of,
     percentile_chart,
     threshold_level,
-    value_range,
 )
 from harness.report.latency_bins import BINS, Counts
 from harness.report.page import render, write_page
 from harness.report.row_figures import walk
 from harness.report.slices import Slices
-from harness.report.table import ServerName
+from harness.report.table import NONE, ServerName
 from harness.results.stored import StoredRun
 from harness.units import server_letter
 
-NONE = "–"
 WIDTH, MIDDLE = 190.0, 9.0
 LEAST_REACH, MOST_REACH = math.log(1.25), math.log(4)
 NO_ROWS = "No run kept its single requests (requests.npy)."
@@ -119,7 +118,7 @@ def _line(row: Row, place: int, tolerance: float, reach: float) -> Line:
     kind = KINDS.get(beside.verdict, "") if beside.verdict is not None else ""
     text = ""
     if interval is not None:
-        text = f"{interval.low:.3f} – {interval.high:.3f}" + " w" * beside.within_run
+        text = f"{interval.low:.3f} {NONE} {interval.high:.3f}" + " w" * beside.within_run
     return Line(
         row.metric.label,
         row.primary,
@@ -144,14 +143,14 @@ def _cell(metric: Metric, cell: Cell | None) -> tuple[str, str]:
     text = ">" * cell.censored + value_text(metric, cell.median)
     if cell.runs < 2 or cell.low == cell.high:
         return text, ""
-    return text, f"{value_text(metric, cell.low)} – {value_text(metric, cell.high)}"
+    return text, f"{value_text(metric, cell.low)} {NONE} {value_text(metric, cell.high)}"
 
 
 def _reach(besides: Sequence[Beside], tolerance: float) -> float:
     """How far a table's bars go from 1 to either side, as a logarithm."""
     ends = [1 + 2 * tolerance]
     for one in besides:
-        for end in (() if one.interval is None else (one.interval.low, one.interval.high)):
+        for end in () if one.interval is None else (one.interval.low, one.interval.high):
             if 0 < end < math.inf:
                 ends.append(end)
     return min(MOST_REACH, max(LEAST_REACH, *(1.1 * abs(math.log(end)) for end in ends)))
@@ -186,20 +185,19 @@ def _charts(comparison: Comparison) -> dict[str, Chart]:
         response += curve_series(name, found.response, found.population, place, "line", timeout_ns)
         answered = int(found.service.sum())
         service += curve_series(name, found.service, answered, place, "line")
-    low, high = value_range([*response, *service])
+    frame = frame_of([*response, *service])
     levels = _levels(groups)
     note = "All runs of a group together."
     return {
         "response": percentile_chart(
-            "Response latency", "response, ms", response, levels, low, high, note, NO_ROWS
+            "Response latency", "response, ms", response, levels, frame, note, NO_ROWS
         ),
         "service": percentile_chart(
             "Service latency of OK answers",
             "service, ms",
             service,
             levels,
-            low,
-            high,
+            frame,
             note,
             NO_ROWS,
         ),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,14 +29,14 @@ def distribution_charts(charts: RunCharts) -> dict[str, Chart]:
         "" if rows is not None else "Without single requests: the percentiles of the summary alone."
     )
     response, service = list(_responses(charts)), list(_services(charts))
-    low, high = value_range([*response, *service])
+    frame = frame_of([*response, *service])
     lateness = [] if rows is None or closed else [_curve("lateness", rows.lateness, "ink")]
     return {
         "response": percentile_chart(
-            "Response latency", "response, ms", response, levels, low, high, note
+            "Response latency", "response, ms", response, levels, frame, note
         ),
         "service": percentile_chart(
-            "Service latency of OK answers", "service, ms", service, levels, low, high, note
+            "Service latency of OK answers", "service, ms", service, levels, frame, note
         ),
         "lateness-distribution": percentile_chart(
             "Lateness of the client",
@@ -51,18 +52,17 @@ def percentile_chart(
     y_title: str,
     series: Sequence[Series],
     levels: tuple[Level, ...] = (),
-    low: float | None = None,
-    high: float | None = None,
+    frame: "Frame | None" = None,
     note: str = "",
     missing: str = "",
 ) -> Chart:
     """Latency over the share of requests that were quicker; ``missing`` is said without series."""
     drawn = tuple(one for one in series if len(one.x))
-    last = max((x for one in drawn for x in one.x if x is not None), default=1.0)
+    frame = frame_of(drawn) if frame is None else frame
     return Chart(
         title=title,
-        x=Axis("percentile", 0, max(last, 1.0), ticks=percentile_ticks(max(last, 1.0))),
-        y=Axis(y_title, low, high, log=True),
+        x=Axis("percentile", 0, frame.last, ticks=percentile_ticks(frame.last)),
+        y=Axis(y_title, frame.low, frame.high, log=True),
         kind="percentile",
         series=drawn,
         levels=levels,
@@ -85,10 +85,21 @@ def threshold_level(threshold_ns: int) -> Level:
     return Level(threshold_ns / NS_PER_MS, f"SLO {format_duration_ns(threshold_ns)}")
 
 
-def value_range(series: Sequence[Series]) -> tuple[float | None, float | None]:
-    """Lowest and highest of all, so that charts side by side have one scale."""
+@dataclass(frozen=True)
+class Frame:
+    """What charts side by side show alike: up to which x, and between which latencies in ms."""
+
+    last: float
+    low: float | None
+    high: float | None
+
+
+def frame_of(series: Sequence[Series]) -> Frame:
+    """Of all of them together."""
+    last = max((x for one in series for x in one.x if x is not None), default=1.0)
     found = [y for one in series for y in one.y if y is not None and y > 0]
-    return (min(found) / 1.1, max(found) * 1.1) if found else (None, None)
+    low, high = (min(found) / 1.1, max(found) * 1.1) if found else (None, None)
+    return Frame(max(last, 1.0), low, high)
 
 
 def curve_series(

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harness.config import NS_PER_S
+from harness.report.table import NONE
 from harness.results.lines import share_text
 from harness.results.summary import Summary
 from harness.units import format_count, format_latency_ms
@@ -101,7 +102,7 @@ def _latency(summary: Summary, value_ns: int | None) -> tuple[str, str]:
     if value_ns is not None:
         return format_latency_ms(value_ns), "ms"
     if not summary.totals.population:
-        return "–", ""
+        return NONE, ""
     return f">{summary.limits.timeout_ns / NS_PER_S:g}", "s"
 
 

@@ -12,6 +12,7 @@ LOWEST_EXPONENT, HIGHEST_EXPONENT = 6, 45
 BINS = (HIGHEST_EXPONENT - LOWEST_EXPONENT) * BINS_PER_OCTAVE
 
 Counts = NDArray[np.int64]
+AnyCounts = NDArray[np.int64] | NDArray[np.int32]
 Values = NDArray[np.float64]
 
 
@@ -28,7 +29,7 @@ def values_ns(bins: NDArray[np.int64]) -> Values:
     return found
 
 
-def percentile_ns(counts: Counts, percent: float, population: Counts) -> Values:
+def percentile_ns(counts: AnyCounts, percent: float, population: Counts) -> Values:
     """Nearest rank over ``population`` by the last axis of ``counts``.
 
     Infinite among those of the population that have no value, NaN where there is no population.

@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import ResultsError
 from harness.report.chart import Chart
-from harness.report.plotly_bundle import MISSING, plotly_js
+from harness.report.plotly_bundle import MISSING, plotly_js, style_ids
 from harness.results.directory import write_private
-from harness.results.lines import share_text
-from harness.units import format_count, format_latency_ms
 from harness.untrusted import clean_text
 
 if TYPE_CHECKING:
@@ -37,7 +35,7 @@ def render(template: str, charts: Mapping[str, Chart], **values: Any) -> bytes:
     """
     markup = _markup()
     style, drawing, plotly = _asset("page.css"), _asset("charts.js"), plotly_js()
-    data = {"charts": {name: asdict(chart) for name, chart in charts.items()}}
+    data = {"charts": {name: _chart_data(chart) for name, chart in charts.items()}}
     policy = "; ".join(
         (
             "default-src 'none'",
@@ -56,6 +54,7 @@ def render(template: str, charts: Mapping[str, Chart], **values: Any) -> bytes:
             policy=policy,
             style=markup(style),
             plotly=markup(plotly),
+            plotly_styles=style_ids(plotly),
             drawing=markup(drawing),
             data=markup(json_in_html(data)),
             **values,
@@ -73,7 +72,7 @@ def write_page(path: Path, content: bytes) -> None:
             if not stat.S_ISREG(path.stat().st_mode):
                 raise ResultsError(f"cannot write '{shown}': it is no regular file")
         temporary.unlink(missing_ok=True)  # a killed process of this number left it
-        write_private(temporary, lambda out: out.write(content))
+        write_private(temporary, lambda out: out.writelines([content]))
         os.replace(temporary, path)
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -100,7 +99,7 @@ def shown(value: object) -> object:
 def _environment() -> "Environment":
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    return Environment(
         loader=PackageLoader("harness.report"),
         autoescape=True,
         finalize=shown,
@@ -108,22 +107,19 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "ms": lambda value: "–" if value is None else format_latency_ms(round(value)),
-        "share": lambda value: "–" if value is None else share_text(value),
-        "count": format_count,
-    }
-    return environment
 
 
 def _markup() -> Any:
     try:
-        from markupsafe import Markup
-
         import jinja2  # noqa: F401
+        from markupsafe import Markup
     except ImportError:
         raise ResultsError(MISSING.replace("plotly", "jinja2")) from None
     return Markup
+
+
+def _chart_data(chart: Chart) -> dict[str, Any]:
+    return asdict(chart, dict_factory=lambda pairs: {key: shown(value) for key, value in pairs})
 
 
 def _asset(name: str) -> str:

@@ -1,10 +1,13 @@
 """plotly.js, as the Python package ships it."""
 
+import re
 from importlib import resources
 
 from harness.errors import ResultsError
 
 MISSING = "charts need the package plotly; pip install 'triton-harness[report]'"
+
+STYLE_ID = re.compile(r'document\.getElementById\("([0-9a-f]{32,64})"\)')
 
 
 def plotly_js() -> str:
@@ -21,3 +24,8 @@ def plotly_js() -> str:
         code = code.replace("</script", "<\\/script").replace("<!--", "<\\!--")
     # A browser reads line ends this way, and hashes what it has read.
     return code.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def style_ids(code: str) -> list[str]:
+    """Of style elements it would make, of maps that no page has; it leaves those that are there."""
+    return sorted(set(STYLE_ID.findall(code)))

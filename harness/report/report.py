@@ -75,7 +75,9 @@ def _client(summary: Summary) -> str:
     parts.append(f"{client.connections} connection{'s' * (client.connections != 1)} each")
     if client.path_floor_ns is not None:
         parts.append(f"an empty call takes {client.path_floor_ns / NS_PER_MS:.2f} ms")
-    state = "The client limits these figures" if client.limiting else "It does not limit the figures"
+    state = (
+        "The client limits these figures" if client.limiting else "It does not limit the figures"
+    )
     return f"{', '.join(parts)}. {state}."
 
 

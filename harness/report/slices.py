@@ -9,7 +9,7 @@ from harness.config import NS_PER_S
 from harness.records import BUCKET_NS
 
 MOST_SLICES = 240
-GOOD_SLOTS = 200
+GOOD_SLOTS = 150
 """Slots in a slice that give its p99 a meaning."""
 
 NS_PER_MINUTE, NS_PER_HOUR = 60 * NS_PER_S, 3600 * NS_PER_S

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+NONE = "\N{EN DASH}"
+"""What a cell without a figure shows."""
+
 
 @dataclass(frozen=True)
 class ServerName:

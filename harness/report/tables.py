@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from harness.config import NS_PER_MS, NS_PER_S
-from harness.report.table import ServerName, Table, cut_rows
+from harness.report.table import NONE, ServerName, Table, cut_rows
 from harness.results.lines import share_text
 from harness.results.parts import Latencies
 from harness.results.stored import StoredRun
@@ -15,7 +15,6 @@ from harness.results.switches import Switch, last_seen_ns
 from harness.units import format_bytes, format_count, format_latency_ms, server_letter
 
 MOST_ROWS = 200
-NONE = "–"
 PERCENTILES = ("p50", "p90", "p95", "p99", "p999", "max")
 STEPS = ("queue", "compute_input", "compute_infer", "compute_output", "request")
 
@@ -85,8 +84,10 @@ def slot_table(summary: Summary) -> Table:
 
 def server_table(run: StoredRun) -> Table:
     """What was charged to each server."""
-    heads = ("server", "scheduled", "sent", "OK", "in SLO", "violated", "p50 ms", "p99 ms")
-    heads += ("most in flight", "errors and reasons")
+    heads = (
+        *("server", "scheduled", "sent", "OK", "in SLO", "violated", "p50 ms", "p99 ms"),
+        *("most in flight", "errors and reasons"),
+    )
     rows: list[tuple[object, ...]] = []
     for index, (url, server) in enumerate(run.summary.per_server.items()):
         found = server.totals
@@ -94,7 +95,9 @@ def server_table(run: StoredRun) -> Table:
         in_slo = NONE if run.summary.slo is None else format_count(found.in_time)
         missing = f">{run.summary.limits.timeout_ns / NS_PER_S:g} s" if found.population else NONE
         p50, _, _, p99, *_ = _percentiles(server.response_ns, missing)
-        why = [f"{count} {name}" for name, count in (*server.errors.items(), *server.reasons.items())]
+        why = [
+            f"{count} {name}" for name, count in (*server.errors.items(), *server.reasons.items())
+        ]
         rows.append(
             (
                 server_name(index, url),
@@ -112,8 +115,11 @@ def server_table(run: StoredRun) -> Table:
 
 def statistics_table(run: StoredRun) -> Table:
     """What each server says of itself over the run; means in ms."""
-    heads = ("server", "executed", "failed", "batches", "mean batch", "cache hits")
-    heads += tuple(f"{step.replace('_', ' ')} ms" for step in STEPS) + ("",)
+    heads: tuple[str, ...] = (
+        *("server", "executed", "failed", "batches", "mean batch", "cache hits"),
+        *(f"{step.replace('_', ' ')} ms" for step in STEPS),
+        "",
+    )
     rows: list[tuple[object, ...]] = []
     for index, (url, stats) in enumerate(run.summary.server_stats.items()):
         means = [getattr(stats, f"{step}_mean_ns") for step in STEPS]
@@ -137,8 +143,10 @@ def statistics_table(run: StoredRun) -> Table:
 
 def worker_table(summary: Summary) -> Table:
     """The client's own processes."""
-    heads = ("worker", "pid", "CPU", "slots", "CPU time s", "longest loop gap ms", "loop turns")
-    heads += ("memory", "records", "state")
+    heads = (
+        *("worker", "pid", "CPU", "slots", "CPU time s", "longest loop gap ms", "loop turns"),
+        *("memory", "records", "state"),
+    )
     rows: list[tuple[object, ...]] = [
         (
             str(one.index),
@@ -168,10 +176,14 @@ def switch_tables(run: StoredRun) -> list[tuple[str, Table, Table]]:
 
 
 def _switch_text(run: StoredRun, switch: Switch) -> str:
-    names = [server_letter(run.urls.index(url)) if url in run.urls else "?" for url in
-             (switch.from_, switch.to)]
+    names = [
+        server_letter(run.urls.index(url)) if url in run.urls else "?"
+        for url in (switch.from_, switch.to)
+    ]
     found = f"{switch.x} of {switch.n} decided slots violated, bound {math.floor(switch.bound)}"
-    return f"{names[0]} → {names[1]} at {switch.t_decide_ns / NS_PER_S:.3f} s: {switch.rule}, {found}"
+    return (
+        f"{names[0]} → {names[1]} at {switch.t_decide_ns / NS_PER_S:.3f} s: {switch.rule}, {found}"
+    )
 
 
 def _moments(switch: Switch) -> Table:

@@ -24,6 +24,8 @@ MAX_NAME_CHARS = 28
 DEFAULT_WINDOW_NS = 5 * NS_PER_S
 LEAST_DECIDED = 20
 """In a window: fewer are no share worth drawing, as no rule fires on them."""
+LEAST_GAP = 5
+"""Buckets without a decided slot after which a server has no share any more."""
 MOST_MOMENTS = 100
 MOST_NAMED = 8
 """Moments that have a text: more would cover each other."""
@@ -110,7 +112,7 @@ class RunCharts:
 
     def _shares(self, windows: Windows, window_ns: int) -> Iterator[Series]:
         width = -(-window_ns // BUCKET_NS)
-        gap = max(NS_PER_S // BUCKET_NS, self._mean_gap_buckets())
+        gap = max(LEAST_GAP, self._ten_mean_gaps())
         ends_ns = (np.arange(windows.buckets) + 1.0) * BUCKET_NS
         x = np.minimum(ends_ns, self.run.end_ns) / self.time.unit_ns
         for server in self.drawn:
@@ -123,17 +125,17 @@ class RunCharts:
             share = np.where(fit, 100 * violated / np.maximum(decided, 1), np.nan)
             yield Series(self.name(server), *thinned(x, share), color=server)
 
-    def _mean_gap_buckets(self) -> int:
-        """Five of them: a longer pause is no doing of the arrivals."""
+    def _ten_mean_gaps(self) -> int:
+        """In buckets: a longer pause is no doing of the arrivals."""
         offered = max(self.run.summary.rate.offered, 1e-6)
-        return min(1 << 30, int(5 * NS_PER_S / offered / BUCKET_NS) + 1)
+        return min(1 << 30, int(10 * NS_PER_S / offered / BUCKET_NS) + 1)
 
     def latency(self) -> Chart:
         """p50 and p99 of the response latency in each slice, by server."""
         slo, rows = self.run.summary.slo, self.rows
         each = format_duration_ns(self.slices.width_ns)
         return self._over_time(
-            title=f"Response latency, each {each}",
+            title=f"Response latency, p50 and p99 of each {each}",
             y=Axis("response, ms", log=True),
             unit="ms",
             series=() if rows is None else tuple(self._percentiles(rows)),
@@ -247,7 +249,7 @@ class RunCharts:
             )
         each = format_duration_ns(self.slices.width_ns)
         return self._over_time(
-            title=f"Lateness of the client, each {each}",
+            title=f"Lateness of the client, p99 and highest of each {each}",
             y=Axis("lateness, ms", log=True),
             unit="ms",
             series=series,
@@ -271,7 +273,9 @@ class RunCharts:
         for event in told:
             kind = event["event"]
             text = MOMENTS[kind](event) if len(told) <= MOST_NAMED else ""
-            yield Moment(self.time.at(event["t_ns"]), text, "switch" if kind == "switch" else "event")
+            yield Moment(
+                self.time.at(event["t_ns"]), text, "switch" if kind == "switch" else "event"
+            )
 
     def _letter(self, url: str) -> str:
         urls = self.run.urls
@@ -290,7 +294,7 @@ class RunCharts:
 
 
 def sliding(counts: NDArray[np.int64], width: int) -> NDArray[np.int64]:
-    """Of each bucket and the ``width`` − 1 before it."""
+    """Of each bucket and the ``width`` - 1 before it."""
     sums: NDArray[np.int64] = np.cumsum(counts)
     within = sums.copy()
     within[width:] -= sums[:-width]

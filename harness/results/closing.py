@@ -25,9 +25,7 @@ SAID_ABOVE = ("slo_broken", "switched")
 PERCENTILES = ("p50", "p90", "p95", "p99", "p999", "max")
 
 
-def closing_text(
-    summary: Summary, results: str | None = None, report: str | None = None
-) -> str:
+def closing_text(summary: Summary, results: str | None = None, report: str | None = None) -> str:
     """What a person should know of a run; ``results``, ``report``: where they are, if anywhere."""
     lines = [
         *_header(summary),

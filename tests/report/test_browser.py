@@ -24,7 +24,9 @@ NS_PER_MS = 10**6
 TIME_CHARTS = ("violations", "latency", "rates", "in-flight", "lateness")
 CHARTS = (*TIME_CHARTS, "response", "service", "lateness-distribution")
 
-PAYLOAD = "</script><img src=x onerror=alert(1)>\"'`<b onmouseover=alert(2)>\u202eevil\u2066\x1b[31m\x00"
+PAYLOAD = (
+    "</script><img src=x onerror=alert(1)>\"'`<b onmouseover=alert(2)>\u202eevil\u2066\x1b[31m\x00"
+)
 VISIBLE = "</script><img src=x onerror=alert(1)>"
 
 
@@ -32,14 +34,14 @@ VISIBLE = "</script><img src=x onerror=alert(1)>"
 def switched(tmp_path_factory: pytest.TempPathFactory) -> StoredRun:
     """A run whose first server hangs, so that its load goes to the second; with its report."""
     out = tmp_path_factory.mktemp("run") / "out"
-    with EmbeddedServer(ServeConfig(script="2500ms: hang")) as first, EmbeddedServer() as second:
+    with EmbeddedServer(ServeConfig(script="2200ms: hang")) as first, EmbeddedServer() as second:
         result = Bench(
             BenchConfig(
                 model="identity",
                 urls=(first.url, second.url),
                 dist="poisson",
                 rate=400,
-                duration_ns=5 * NS_PER_S,
+                duration_ns=4 * NS_PER_S,
                 warmup_ns=0,
                 spin="never",
                 slo=Slo(threshold_ns=50 * NS_PER_MS, limit=0.05, text="50ms"),
@@ -129,11 +131,13 @@ def test_figures_are_told_where_the_mouse_is(page: Browser) -> None:
     assert re.search(r"A 127\.0\.0\.1:\d+, p50 : [0-9.]+ ms", text), text
     plot = box(page, "#chart-response .nsewdrag")
     for step in range(10, 90):
-        page.mouse("mouseMoved", plot["x"] + plot["width"] / 3, plot["y"] + plot["height"] * step / 100)
+        y = plot["y"] + plot["height"] * step / 100
+        page.mouse("mouseMoved", plot["x"] + plot["width"] / 6, y)
         text = page.run("return document.querySelector('#chart-response .hoverlayer').textContent")
-        if text:
+        if re.search(r"p[0-9.]+: [0-9.]+ ms", text):
             break
-    assert re.search(r"p[0-9.]+: [0-9.]+ ms", text), text
+    else:
+        pytest.fail(f"nothing is told along a line: {text}")
 
 
 def test_charts_over_time_are_zoomed_together(page: Browser) -> None:
@@ -159,7 +163,7 @@ def test_charts_over_time_are_zoomed_together(page: Browser) -> None:
     )
     zoomed = ranges()
     assert all(one == zoomed[0] for one in zoomed)
-    assert zoomed[0] == pytest.approx([2.0, 3.0], abs=0.05)
+    assert zoomed[0] == pytest.approx([1.6, 2.4], abs=0.05)
     for _ in range(2):
         page.mouse("mousePressed", plot["x"] + 0.5 * plot["width"], y, button="left", clickCount=1)
         page.mouse("mouseReleased", plot["x"] + 0.5 * plot["width"], y, button="left", clickCount=1)
@@ -172,7 +176,8 @@ const parts = text => text.match(/[0-9.]+/g).slice(0, 3).map(one => {
   const part = one / 255;
   return part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
 });
-const light = text => parts(text).reduce((sum, one, place) => sum + one * [.2126, .7152, .0722][place], 0);
+const weights = [.2126, .7152, .0722];
+const light = text => parts(text).reduce((sum, one, place) => sum + one * weights[place], 0);
 const section = getComputedStyle(document.querySelector("section")).backgroundColor;
 const tick = getComputedStyle(document.querySelector("#chart-rates .xtick text")).fill;
 const line = getComputedStyle(document.querySelector("#chart-rates .js-line")).stroke;
@@ -181,7 +186,10 @@ const ratio = (one, other) => {
   const [low, high] = [light(one), light(other)].sort((a, b) => a - b);
   return (high + 0.05) / (low + 0.05);
 };
-return {back: light(section), tick: ratio(tick, section), line: ratio(line, section), ink: ratio(ink, section)};
+return {
+  back: light(section),
+  tick: ratio(tick, section), line: ratio(line, section), ink: ratio(ink, section),
+};
 """
 
 
@@ -266,10 +274,9 @@ def hostile_run(out: Path) -> StoredRun:
 
 
 FOREIGN = """
-const allowed = new Set(['HTML', 'HEAD', 'META', 'TITLE', 'LINK', 'STYLE', 'SCRIPT', 'BODY', 'MAIN',
-  'HEADER', 'SECTION', 'FOOTER', 'NOSCRIPT', 'P', 'H1', 'H2', 'H3', 'UL', 'LI', 'BR', 'SPAN', 'STRONG',
-  'SMALL', 'B', 'I', 'BDI', 'DIV', 'FIGURE', 'FIGCAPTION', 'TABLE', 'CAPTION', 'THEAD', 'TBODY', 'TR',
-  'TH', 'TD', 'DETAILS', 'SUMMARY', 'DL', 'DT', 'DD', 'ARTICLE', 'A', 'BUTTON', 'CANVAS']);
+const allowed = new Set(('HTML HEAD META TITLE LINK STYLE SCRIPT BODY MAIN HEADER SECTION FOOTER'
+  + ' NOSCRIPT P H1 H2 H3 UL LI BR SPAN STRONG SMALL B I BDI DIV FIGURE FIGCAPTION TABLE CAPTION'
+  + ' THEAD TBODY TR TH TD DETAILS SUMMARY DL DT DD ARTICLE A BUTTON CANVAS').split(' '));
 const all = Array.from(document.querySelectorAll('*'));
 const own = all.filter(one => one.namespaceURI === 'http://www.w3.org/1999/xhtml');
 return {
@@ -280,7 +287,8 @@ return {
     .filter(one => one.name.startsWith('on')).map(one => one.name),
   bold: all.filter(one => one.tagName === 'B' && one.textContent.length > 2).length,
   scripts: document.scripts.length,
-  hidden: /[\\u202a-\\u202e\\u2066-\\u2069\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f]/.test(document.querySelector('main').textContent + document.title),
+  hidden: /[\\u202a-\\u202e\\u2066-\\u2069\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f]/.test(
+    document.querySelector('main').textContent + document.title),
 };
 """
 NOTHING = {"elements": [], "links": [], "handlers": [], "bold": 0, "scripts": 3, "hidden": False}
@@ -314,7 +322,7 @@ def test_a_comparison(browser: Browser, tmp_path: Path) -> None:
                 load_run(
                     stored(
                         tmp_path / f"{place}-{number}",
-                        median_ns=(8 + 2 * place) * NS_PER_MS,
+                        median_ns=8 * (1 + place) * NS_PER_MS,
                         draw=10 * place + number,
                         duration_ns=NS_PER_S,
                     )

@@ -17,9 +17,7 @@ def test_numbers_are_short_and_finite() -> None:
 
 
 @given(
-    st.lists(
-        st.one_of(st.floats(-1e6, 1e6), st.just(math.nan)), min_size=1, max_size=300
-    ),
+    st.lists(st.one_of(st.floats(-1e6, 1e6), st.just(math.nan)), min_size=1, max_size=300),
     st.integers(4, 100),
 )
 def test_thinning_keeps_the_extremes(values: list[float], most: int) -> None:

@@ -90,7 +90,11 @@ def test_its_data_is_json(report: str) -> None:
     assert set(re.findall(r'data-chart="([a-z-]+)"', report)) == set(charts)
 
 
-@given(st.recursive(st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@given(
+    st.recursive(
+        st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
 def test_json_stays_data_in_html(value: object) -> None:
     text = json_in_html(value)
     assert json.loads(text) == value

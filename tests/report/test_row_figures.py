@@ -51,8 +51,6 @@ def test_counts(chunk: int, concurrency: int | None, monkeypatch: pytest.MonkeyP
             found.service[place], np.bincount(bins_of(service_ns), minlength=BINS)
         )
     lateness_ns = (rows["t_taken_ns"] - rows["t_sched_ns"])[rows["t_taken_ns"] >= 0]
-    np.testing.assert_array_equal(
-        found.lateness, np.bincount(bins_of(lateness_ns), minlength=BINS)
-    )
+    np.testing.assert_array_equal(found.lateness, np.bincount(bins_of(lateness_ns), minlength=BINS))
     assert found.late_max_ns.max() == lateness_ns.max()
     np.testing.assert_array_equal(found.late.sum(axis=0), found.lateness)

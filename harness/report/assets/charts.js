@@ -2,7 +2,7 @@
   "use strict";
   var COLORS = 8;
   var DASHES = ["solid", "dash", "dot", "dashdot"];
-  var HEIGHT = 300;
+  var HEIGHT = 330;
   var PAPER_WIDTH = 680;
   var root = document.documentElement;
   var charts = JSON.parse(document.getElementById("page-data").textContent).charts;
@@ -132,6 +132,18 @@
     return y.log ? range.map(Math.log10) : range;
   }
 
+  // Over more than two decades there is no room for more than the powers of ten.
+  function decades(chart) {
+    var values = [];
+    chart.series.forEach(function (series) {
+      series.y.forEach(function (one) { if (one > 0) values.push(Math.log10(one)); });
+    });
+    chart.levels.forEach(function (level) { values.push(Math.log10(level.y)); });
+    var low = Infinity, high = -Infinity;
+    values.forEach(function (one) { low = Math.min(low, one); high = Math.max(high, one); });
+    return high - low;
+  }
+
   function layout(chart, theme) {
     var axis = {
       gridcolor: theme.grid, linecolor: theme.line, zeroline: false, automargin: true,
@@ -151,7 +163,7 @@
       type: chart.y.log ? "log" : "linear", exponentformat: "none", nticks: 8,
       rangemode: chart.y.low === 0 ? "tozero" : "normal", range: valueRange(chart),
     });
-    if (chart.y.log) y.dtick = "D2";
+    if (chart.y.log) y.dtick = decades(chart) > 1.5 ? 1 : "D2";
     return {
       autosize: true, height: HEIGHT, uirevision: "zoomed",
       margin: { l: narrow.matches ? 40 : 48, r: 12, t: 44, b: 40 },
@@ -162,7 +174,7 @@
         bgcolor: theme.panel, bordercolor: theme.line, namelength: -1,
         font: { family: theme.font, size: 12, color: theme.ink },
       },
-      legend: { orientation: "h", x: 0, y: -0.26, yanchor: "top", font: { color: theme.ink } },
+      legend: { orientation: "h", x: 0, y: -0.22, yanchor: "top", font: { color: theme.ink } },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: theme.muted, activecolor: theme.ink },
       xaxis: x, yaxis: y, dragmode: narrow.matches ? false : "zoom",
       shapes: shapes(chart, theme), annotations: annotations(chart, theme),
@@ -170,7 +182,7 @@
   }
 
   var config = {
-    responsive: true, displaylogo: false, showTips: false,
+    responsive: true, displayModeBar: "hover", displaylogo: false, showTips: false,
     modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
   };
 
