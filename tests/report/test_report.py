@@ -185,6 +185,7 @@ def short(url: str, out: Path, **given: Any) -> BenchConfig:
         duration_ns=NS_PER_S // 2,
         warmup_ns=0,
         spin="never",
+        allow_invalid=True,
         out=str(out),
         **given,
     )

@@ -170,6 +170,7 @@
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: theme.font, size: 12, color: theme.ink },
       hovermode: chart.kind === "time" ? "x unified" : "closest",
+      hoverdistance: chart.kind === "time" ? -1 : 30,
       hoverlabel: {
         bgcolor: theme.panel, bordercolor: theme.line, namelength: -1,
         font: { family: theme.font, size: 12, color: theme.ink },
