@@ -5,14 +5,20 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from harness.config import NS_PER_MS, NS_PER_S
+from harness.config import NS_PER_S
 from harness.report.table import NONE, ServerName, Table, cut_rows
 from harness.results.lines import share_text
 from harness.results.parts import Latencies
 from harness.results.stored import StoredRun
 from harness.results.summary import Summary
 from harness.results.switches import Switch, last_seen_ns
-from harness.units import format_bytes, format_count, format_latency_ms, server_letter
+from harness.units import (
+    format_bytes,
+    format_count,
+    format_duration_ns,
+    format_latency_ms,
+    server_letter,
+)
 
 MOST_ROWS = 200
 PERCENTILES = ("p50", "p90", "p95", "p99", "p999", "max")
@@ -265,7 +271,7 @@ def _facts(content: dict[str, Any], before: str) -> Iterator[tuple[str, str]]:
         elif name.endswith("_bytes") and isinstance(value, int) and not isinstance(value, bool):
             yield name.removesuffix("_bytes"), format_bytes(value)
         elif name.endswith("_ns") and isinstance(value, int) and not isinstance(value, bool):
-            yield name.removesuffix("_ns"), f"{value / NS_PER_MS:g} ms"
+            yield name.removesuffix("_ns"), format_duration_ns(value)
         else:
             yield name, _plain(value)
 

@@ -4,6 +4,7 @@
   var DASHES = ["solid", "dash", "dot", "dashdot"];
   var HEIGHT = 330;
   var PAPER_WIDTH = 680;
+  var PAPER_HEIGHT = 260;
   var root = document.documentElement;
   var charts = JSON.parse(document.getElementById("page-data").textContent).charts;
   var narrow = window.matchMedia("(max-width: 640px)");
@@ -132,7 +133,7 @@
     return y.log ? range.map(Math.log10) : range;
   }
 
-  // Over more than two decades there is no room for more than the powers of ten.
+  // Over more than some two decades there is no room for more than the powers of ten.
   function decades(chart) {
     var values = [];
     chart.series.forEach(function (series) {
@@ -155,15 +156,18 @@
       title: Object.assign({ text: plain(chart.x.title) }, axis.title),
     });
     if (chart.x.ticks.length) {
+      // Where it is narrow, the first two would run into each other.
+      var ticks = narrow.matches ? chart.x.ticks.slice(1) : chart.x.ticks;
       x.tickmode = "array";
-      x.tickvals = chart.x.ticks.map(function (tick) { return tick[0]; });
-      x.ticktext = chart.x.ticks.map(function (tick) { return plain(tick[1]); });
+      x.tickangle = 0;
+      x.tickvals = ticks.map(function (tick) { return tick[0]; });
+      x.ticktext = ticks.map(function (tick) { return plain(tick[1]); });
     }
     var y = Object.assign({}, axis, {
       type: chart.y.log ? "log" : "linear", exponentformat: "none", nticks: 8,
       rangemode: chart.y.low === 0 ? "tozero" : "normal", range: valueRange(chart),
     });
-    if (chart.y.log) y.dtick = decades(chart) > 1.5 ? 1 : "D2";
+    if (chart.y.log) y.dtick = decades(chart) > 2.3 ? 1 : "D2";
     return {
       autosize: true, height: HEIGHT, uirevision: "zoomed",
       margin: { l: narrow.matches ? 40 : 48, r: 12, t: 44, b: 40 },
@@ -194,7 +198,7 @@
         return trace(series, one.chart, theme);
       });
       var plan = layout(one.chart, theme);
-      if (width) plan.width = width;
+      if (width) Object.assign(plan, { width: width, height: PAPER_HEIGHT });
       Plotly.react(one.div, traces, plan, config);
     });
   }
