@@ -1,6 +1,6 @@
 """Charts over the time of a run: violations, latency, rates, requests in flight, lateness."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +11,7 @@ from harness.config import NS_PER_MS, NS_PER_S
 from harness.records import BUCKET_NS, NO_SERVER
 from harness.report.chart import Axis, Chart, Level, Moment, Series, Span, numbers, thinned
 from harness.report.latency_bins import percentile_ns
+from harness.report.moments import MOMENTS
 from harness.report.row_figures import RowFigures, walk
 from harness.report.slices import Slices, TimeAxis, make_slices
 from harness.results.stored import StoredRun
@@ -303,25 +304,3 @@ def sliding(counts: NDArray[np.int64], width: int) -> NDArray[np.int64]:
 
 def _threshold(threshold_ns: int) -> Level:
     return Level(threshold_ns / NS_PER_MS, f"SLO {format_duration_ns(threshold_ns)}")
-
-
-def _between(event: dict[str, object]) -> str:
-    return f"{_place(event.get('source'))} → {_place(event.get('target'))}"
-
-
-def _place(server: object) -> str:
-    known = isinstance(server, int) and 0 <= server < 10_000
-    return server_letter(server) if known else "?"  # type: ignore[arg-type]
-
-
-MOMENTS: dict[str, Callable[[dict[str, object]], str]] = {
-    "switch": _between,
-    "eject": lambda event: f"{_place(event.get('server'))} out",
-    "readmit": lambda event: f"{_place(event.get('server'))} back",
-    "command": lambda event: "--at",
-    "stopped": lambda event: "stopped",
-    "cut": lambda event: "cut",
-    "worker_died": lambda event: "worker died",
-    "worker_hung": lambda event: "worker hung",
-}
-"""Events that are marked, with their text."""
