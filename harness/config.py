@@ -152,6 +152,7 @@ class BenchConfig(BaseModel):
     force: bool = False
     allow_invalid: bool = False
     fail_on_violation: bool = False
+    report: bool = True  # report.html beside the results
     percentile: float | None = Field(default=None, gt=0, lt=100)
 
     @model_validator(mode="before")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness import __version__
-from harness.cli import ab, bench, compare, demo, doctor, serve
+from harness.cli import ab, bench, compare, demo, doctor, report, serve
 from harness.errors import HarnessError
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ app.command("bench")(bench.bench)
 app.command("compare")(compare.compare)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
+app.command("report")(report.report)
 app.command("serve", context_settings=serve.PASS_ALL, add_help_option=False)(serve.serve)
 
 

@@ -20,10 +20,11 @@ FREE = {
     "force": "force",
     "allow_invalid": "allow_invalid",
     "fail_on_violation": "fail_on_violation",
+    "report": "report",
 }
 """Options that may be given beside --from, and their fields; others would make it another run."""
 
-OF_THE_RUN = ("repeat", "between", "again", "quiet", "as_json", "report")
+OF_THE_RUN = ("repeat", "between", "again", "quiet", "as_json")
 
 
 def config_again(

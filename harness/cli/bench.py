@@ -209,6 +209,10 @@ def bench(
             panel=RESULTS,
         ),
     ] = False,
+    report: Annotated[
+        bool,
+        option("--report/--no-report", help="Write report.html (extra 'report').", panel=RESULTS),
+    ] = True,
 ) -> int:
     """Send a planned load and account for every request."""
     from harness.cli.configured import configured

@@ -78,6 +78,6 @@ SWITCHING = (
 SAME = (
     *("model_version", "transport", "seed", "on_timeout", "input_data", "workers", "spin"),
     *("connections", "max_inflight", "percentile", "records", "out", "force", "allow_invalid"),
-    "fail_on_violation",
+    *("fail_on_violation", "report"),
 )
 """Options whose value is the field's."""

@@ -26,8 +26,8 @@ SAID_ABOVE = ("slo_broken", "switched")
 PERCENTILES = ("p50", "p90", "p95", "p99", "p999", "max")
 
 
-def closing_text(summary: Summary, results: str | None = None) -> str:
-    """What a person should know of a run; ``results``: where its files are, if anywhere."""
+def closing_text(summary: Summary, results: str | None = None, report: str | None = None) -> str:
+    """What a person should know of a run; ``results``, ``report``: where they are, if anywhere."""
     lines = [
         *_header(summary),
         *_verdict(summary),
@@ -42,6 +42,8 @@ def closing_text(summary: Summary, results: str | None = None) -> str:
     ]
     if results is not None:
         lines.append(labelled("results", clean_text(results, 4096)))
+    if report is not None:
+        lines.append(labelled("report", clean_text(report, 4096)))
     return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ") + "\n"
 
 
