@@ -27,7 +27,7 @@ class Run:
     def __init__(self, out: Path, *arguments: str) -> None:
         self.out = out
         self.process = subprocess.Popen(
-            [*COMMAND, "bench", "--out", str(out), *arguments],
+            [*COMMAND, "bench", "--no-report", "--out", str(out), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

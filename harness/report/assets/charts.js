@@ -187,7 +187,7 @@
   }
 
   var config = {
-    responsive: true, displayModeBar: "hover", displaylogo: false, showTips: false,
+    responsive: true, displayModeBar: "hover", displaylogo: false, showTips: false, doubleClick: "reset",
     modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
   };
 
