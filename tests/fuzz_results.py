@@ -361,8 +361,8 @@ def main() -> int:
     failures = 0
     with tempfile.TemporaryDirectory() as folder:
         fuzz = Fuzz(Path(folder))
-        for run in fuzz.runs:
-            use(run, fuzz.runs[0], parquet=True)
+        for place, run in enumerate(fuzz.runs):
+            use(run, fuzz.runs[place - 1], parquet=True)
         used_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         most_bytes = used_bytes + MEMORY_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))

@@ -16,9 +16,10 @@ def store(out: Path, run: RunData) -> Path:
     asked = run.config.model_copy(update={"out": str(out)})
     directory = prepare(asked, run.plan.slots)
     if run.tally.rows is not None:
-        file = directory.open_requests(asked, run.plan.slots)
+        file = directory.open_requests(asked, None if run.spec.closed else run.plan.slots)
         assert file is not None
-        file.rows[:] = run.tally.rows
+        assert file.reserve(len(run.tally.rows))
+        file.rows[: len(run.tally.rows)] = run.tally.rows
     directory.write(run, build_summary(run, judge(run, check_books(run))))
     return out
 

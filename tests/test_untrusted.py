@@ -55,4 +55,4 @@ def test_a_formula_is_never_first(text):
     cell = csv_cell(text)
     assert not cell.startswith(FORMULA_STARTS)
     assert not cell.lstrip('" ').startswith(FORMULA_STARTS)
-    assert cell.removeprefix("'") == clean_text(text).removeprefix("'")
+    assert cell in (clean_text(text), "'" + clean_text(text))

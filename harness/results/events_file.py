@@ -1,7 +1,7 @@
 """``events.jsonl``: what happened during a run, an event a line, in order."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,6 +46,7 @@ INDICES = ("server", "source", "target")
 COUNTS = ("n", "x", "epoch", "worker")
 TEXTS = ("rule", "command", "error", "from", "to", "url")
 LISTS = ("t_seen_ns", "in_flight", "in_use")
+NULLABLE_ITEMS = ("t_seen_ns",)
 
 
 def write_events(out: IO[bytes], run: RunData) -> None:
@@ -111,12 +112,10 @@ def _event(line: bytes, number: int, servers: int) -> dict[str, Any]:
 
 def _fits(name: str, value: Any, servers: int) -> bool:
     """Whether a field is what its name says; one of a later version, whether it is plain."""
-    if name in LISTS or isinstance(value, list):
-        of = _is_count if name in LISTS else _is_plain
-        return (
-            isinstance(value, list)
-            and len(value) <= MAX_ITEMS
-            and all(_fits_item(name, item, of) for item in value)
+    if name in LISTS:
+        of = _is_time if name.endswith("_ns") else _is_count
+        return isinstance(value, list) and len(value) <= MAX_ITEMS and all(
+            of(item) or (item is None and name in NULLABLE_ITEMS) for item in value
         )
     if name in INDICES:
         return _is_count(value) and value < servers
@@ -128,11 +127,9 @@ def _fits(name: str, value: Any, servers: int) -> bool:
         return isinstance(value, int | float) and 0 <= value <= MOST
     if name.endswith("_ns"):
         return value is None or _is_time(value)
+    if isinstance(value, list):
+        return len(value) <= MAX_ITEMS and all(map(_is_plain, value))
     return _is_plain(value)
-
-
-def _fits_item(name: str, item: Any, of: Callable[[Any], bool]) -> bool:
-    return item is None or _is_time(item) if name.endswith("_ns") else of(item)
 
 
 def _is_plain(value: Any) -> bool:

@@ -206,7 +206,7 @@ def load_summary(path: Path) -> Summary:
             f" this version reads {SCHEMA}"
         )
     try:
-        return Summary.model_validate(content)
+        return Summary.model_validate(content, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = clean_text(".".join(str(step) for step in first["loc"]), 60)

@@ -20,7 +20,8 @@ from harness.export.windows import windows_table
 from harness.records import ABSENT_NS, NO_SERVER, Flag, Reason
 from harness.results.stored import StoredRun, load_run
 from harness.results.windows_file import COLUMNS
-from tests.results.stored_cases import CASES, store, stored
+from tests.results.stored_cases import CASES, stored
+from tests.stored_runs import store
 from tests.synthetic import synthetic_run
 
 DOC = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")

@@ -5,11 +5,7 @@ from typing import Any
 
 from harness.config import NS_PER_MS, NS_PER_S
 from harness.records import Outcome
-from harness.results.books import check_books
-from harness.results.directory import prepare
-from harness.results.findings import judge
-from harness.results.rundata import RunData
-from harness.results.summary import build_summary
+from tests.stored_runs import store
 from tests.synthetic import Failure, synthetic_run
 
 TWO = ("gpu1:8001", "gpu2:8001")
@@ -37,19 +33,6 @@ CASES: dict[str, dict[str, Any]] = {
     "no records": {"rows": False, "config": {"records": "none"}},
     "an odd duration": {"duration_ns": NS_PER_S + 1, "rate": 50.0},
 }
-
-
-def store(out: Path, run: RunData) -> Path:
-    """As a run would: prepare, fill the rows, write."""
-    asked = run.config.model_copy(update={"out": str(out)})
-    directory = prepare(asked, run.plan.slots)
-    if run.tally.rows is not None:
-        file = directory.open_requests(asked, None if run.spec.closed else run.plan.slots)
-        assert file is not None
-        assert file.reserve(len(run.tally.rows))
-        file.rows[: len(run.tally.rows)] = run.tally.rows
-    directory.write(run, build_summary(run, judge(run, check_books(run))))
-    return out
 
 
 def stored(out: Path, case: str = "one server", **changes: Any) -> Path:

@@ -16,7 +16,8 @@ from harness.results.closing import closing_text
 from harness.results.stored import load_run
 from harness.untrusted import FORMULA_STARTS
 from tests.fuzz_results import printable
-from tests.results.stored_cases import CASES, store, stored
+from tests.results.stored_cases import CASES, stored
+from tests.stored_runs import store
 from tests.synthetic import synthetic_run
 
 NAMES = (
