@@ -1,7 +1,7 @@
 """Damages stored runs in every way it knows and reads them back.
 
-``python -m tests.fuzz_results --count 10000 --seed 1``: each is refused with one line, or loaded; no
-other exception, nothing unprintable, no memory or time to speak of. Exit code 1 otherwise.
+``python -m tests.fuzz_results --count 10000 --seed 1``: each is refused with one line, or loaded;
+no other exception, nothing unprintable, no memory or time to speak of. Exit code 1 otherwise.
 """
 
 import argparse
@@ -55,7 +55,22 @@ TOKENS = (
     *("[null]", '{"a": 1}', '"' + "\\u202e" * 100 + '"', "1e5", "-5"),
 )
 CELLS = (
-    *("", "-1", "1e9", "nan", "x", '"', '""', "\x00", "\ufeff1", " 1", "1 ", "+1", "１２", "0x1"),
+    *(
+        "",
+        "-1",
+        "1e9",
+        "nan",
+        "x",
+        '"',
+        '""',
+        "\x00",
+        "\ufeff1",
+        " 1",
+        "1 ",
+        "+1",
+        "\uff11\uff12",
+        "0x1",
+    ),
     *(str(2**60), str(2**64), "9" * 5000, "=1+1", "a\nb", "\r", "\t", "\ud800", "gpu1:8001"),
     *("50000000", "49999999", "99999999950000000", "x" * 200_000),
 )
@@ -129,7 +144,15 @@ class Damage:
         content = path.read_bytes()
         first, _ = self.span(content)
         new = self.random.choice(
-            [b"\0", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\x1b[2J", b"\n", b"x" * 2_000_000, b"[" * 500]
+            [
+                b"\0",
+                b"\xed\xa0\x80",
+                b"\xef\xbb\xbf",
+                b"\x1b[2J",
+                b"\n",
+                b"x" * 2_000_000,
+                b"[" * 500,
+            ]
         )
         path.write_bytes(content[:first] + new + content[first:])
 
@@ -234,7 +257,13 @@ class Damage:
             olds = [b"<i8", b"|u1", b"False", b"slot", b"'shape': (", b"\x01\x00", b"NUMPY", b",)"]
             olds += [b"(%d,)" % len(rows)] * 4
             news = [b"(%d,)" % 2**60, b"(-1,)", b"()", b"(2, 2)", b"|O", b"True", b"\x02\x00", b"("]
-            news += [b"(%d,)" % (len(rows) + 1), b"9" * 5000, b"(" * 300, b"-" * 9000, b"__import__"]
+            news += [
+                b"(%d,)" % (len(rows) + 1),
+                b"9" * 5000,
+                b"(" * 300,
+                b"-" * 9000,
+                b"__import__",
+            ]
             header = header.replace(self.random.choice(olds), self.random.choice(news), 1)
         else:
             for _ in range(self.random.choice([1, 1, 5])):
@@ -242,7 +271,15 @@ class Damage:
                 most = 2 ** (8 * RECORD[name].itemsize - RECORD[name].str.count("i"))
                 place = self.random.randrange(len(rows))
                 rows[name][place] = self.random.choice(
-                    [0, 1, 7, most - 1, most // 2, min(most - 1, 2**60), self.random.randrange(most)]
+                    [
+                        0,
+                        1,
+                        7,
+                        most - 1,
+                        most // 2,
+                        min(most - 1, 2**60),
+                        self.random.randrange(most),
+                    ]
                 )
         path.write_bytes(header + rows.tobytes())
 
@@ -283,7 +320,9 @@ def use(directory: Path, beside: Path, parquet: bool) -> StoredRun:
 def printable(text: str) -> None:
     """Raises AssertionError for what could move a cursor or hide text."""
     for char in set(text) - {"\n"}:
-        assert not unicodedata.category(char).startswith("C"), f"U+{ord(char):04X} in {text[:200]!r}"
+        assert not unicodedata.category(char).startswith("C"), (
+            f"U+{ord(char):04X} in {text[:200]!r}"
+        )
 
 
 def check_line(text: str) -> None:

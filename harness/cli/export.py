@@ -1,5 +1,6 @@
 """``harness export``: its options, and nothing it does."""
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,9 @@ def export(
     form: Annotated[
         str | None,
         typer.Option(
-            "--format", help="csv, jsonl or parquet; that of --out's name, else csv.", metavar="NAME"
+            "--format",
+            help="csv, jsonl or parquet; that of --out's name, else csv.",
+            metavar="NAME",
         ),
     ] = None,
     out: Annotated[
@@ -49,15 +52,15 @@ def export(
             raise usage("--format parquet is not for stdout; add an --out FILE")
     run = load_run(directory)
     table = requests_table(run) if what == "requests" else windows_table(run)
-    if form == "parquet":
-        assert out is not None
-        write_output(out, force, lambda file: write_parquet(table, file))
-        return
     write = write_csv if form == "csv" else write_jsonl
-    if out is not None:
-        write_output(out, force, lambda file: write(table, file.write))
-    elif sys.stdout is None:
-        raise usage("there is no stdout; add an --out FILE")
-    else:
-        fd = sys.stdout.fileno()
-        write(table, lambda data: write_stdout(fd, data))
+    # Whoever reads a pipe may have had enough.
+    with contextlib.suppress(BrokenPipeError):
+        if out is None:
+            if sys.stdout is None:
+                raise usage("there is no stdout; add an --out FILE")
+            fd = sys.stdout.fileno()
+            write(table, lambda data: write_stdout(fd, data))
+        elif form == "parquet":
+            write_output(out, force, lambda file: write_parquet(table, file))
+        else:
+            write_output(out, force, lambda file: write(table, file.write))

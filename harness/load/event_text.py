@@ -44,7 +44,11 @@ def event_text(event: dict[str, Any], urls: Sequence[str]) -> str | None:
     if kind == "command":
         return f"{at}  command: {clean_text(event['command'], 60)}"
     if kind == "command_ended" and event["exit_code"] != 0:
-        how = clean_text(event["error"], 60) if event["exit_code"] is None else f"exit code {event['exit_code']}"
+        how = (
+            clean_text(event["error"], 60)
+            if event["exit_code"] is None
+            else f"exit code {event['exit_code']}"
+        )
         return f"{at}  command failed, {how}: {clean_text(event['command'], 60)}"
     if kind == "command_running":
         return f"{at}  command still runs, left alone: {clean_text(event['command'], 60)}"

@@ -32,9 +32,7 @@ NEEDED = {
     ),
     **dict.fromkeys(("eject", "failing", "flapping", "all_bad"), EVIDENCE),
     **dict.fromkeys(("readmit", "connection_lost", "connection_back"), ("server",)),
-    **dict.fromkeys(
-        ("worker_silent", "worker_back", "worker_died", "worker_hung"), ("worker",)
-    ),
+    **dict.fromkeys(("worker_silent", "worker_back", "worker_died", "worker_hung"), ("worker",)),
     **dict.fromkeys(("command", "command_running"), ("command",)),
     "command_ended": ("command", "exit_code"),
     "coordinator_late": ("gap_ns",),
@@ -114,8 +112,10 @@ def _fits(name: str, value: Any, servers: int) -> bool:
     """Whether a field is what its name says; one of a later version, whether it is plain."""
     if name in LISTS:
         of = _is_time if name.endswith("_ns") else _is_count
-        return isinstance(value, list) and len(value) <= MAX_ITEMS and all(
-            of(item) or (item is None and name in NULLABLE_ITEMS) for item in value
+        return (
+            isinstance(value, list)
+            and len(value) <= MAX_ITEMS
+            and all(of(item) or (item is None and name in NULLABLE_ITEMS) for item in value)
         )
     if name in INDICES:
         return _is_count(value) and value < servers

@@ -56,7 +56,9 @@ class Switch(Part):
     t_onset_ns: TimeNs | None
     t_detect_ns: TimeNs
     t_decide_ns: TimeNs
-    t_seen_ns: Annotated[list[TimeNs | None], FailFast()]  # by worker; None: it died or ended before
+    t_seen_ns: Annotated[
+        list[TimeNs | None], FailFast()
+    ]  # by worker; None: it died or ended before
     n: Count  # decided slots in the evidence
     x: Count  # violations among them
     rate: Share  # x / n

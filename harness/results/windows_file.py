@@ -83,7 +83,7 @@ def write_windows(out: IO[bytes], run: RunData) -> None:
 
 
 def bucket_count(duration_ns: int, cut_ns: int | None) -> int:
-    """Buckets that may hold a slot: the one the cut lies in is the last. 0: cut before the start."""
+    """Buckets that may hold a slot: the one the cut lies in is the last; 0 if it was before."""
     planned = -(-duration_ns // BUCKET_NS)
     return planned if cut_ns is None else max(0, min(planned, cut_ns // BUCKET_NS + 1))
 

@@ -2,16 +2,20 @@
 
 import csv
 import io
+import json
 import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet
 import pytest
 
+from harness.cli import app, guarded
 from harness.config import NS_PER_S
 from tests.results.stored_cases import stored
 from tests.runs import COMMAND
@@ -41,6 +45,17 @@ def export(*arguments: object, **given: Any) -> subprocess.CompletedProcess[str]
     )
 
 
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """The command in this process: its exit code, and what it says on stderr."""
+
+    def run(*arguments: object) -> tuple[int, str]:
+        code = guarded(lambda: app(["export", *map(str, arguments)], standalone_mode=False))
+        return code, capsys.readouterr().err
+
+    return run
+
+
 def one_line(done: subprocess.CompletedProcess[str], code: int, words: str) -> None:
     assert done.returncode == code, done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -68,17 +83,23 @@ def test_stdout_is_csv(directory: Path) -> None:
     ],
 )
 def test_a_file_of_a_format(
-    directory: Path, tmp_path: Path, arguments: str, name: str, start: bytes
+    here: Callable[..., tuple[int, str]],
+    directory: Path,
+    tmp_path: Path,
+    arguments: str,
+    name: str,
+    start: bytes,
 ) -> None:
-    done = export(directory, "--out", tmp_path / name, *arguments.split())
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    given = (directory, "--out", tmp_path / name, *arguments.split())
+    assert here(*given) == (0, "")
     assert (tmp_path / name).read_bytes().startswith(start)
     assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
     if name.endswith("parquet"):
         assert pyarrow.parquet.read_metadata(tmp_path / name).num_rows == SLOTS
-    done = export(directory, "--out", tmp_path / name, *arguments.split())
-    one_line(done, 2, "is there already")
-    assert export(directory, "--out", tmp_path / name, "--force").returncode == 0
+    code, text = here(*given)
+    assert code == 2
+    assert "is there already; give another, or --force" in text
+    assert here(*given, "--force") == (0, "")
     assert os.listdir(tmp_path) == [name]
 
 
@@ -91,19 +112,24 @@ def test_a_file_of_a_format(
         ("--bogus", "--bogus"),
     ],
 )
-def test_mistakes(directory: Path, arguments: str, words: str) -> None:
-    done = export(directory, *arguments.split())
-    one_line(done, 2, words)
-    assert done.stdout == ""
+def test_mistakes(
+    here: Callable[..., tuple[int, str]], directory: Path, arguments: str, words: str
+) -> None:
+    code, text = here(directory, *arguments.split())
+    assert code == 2
+    assert words in text
+    assert text.count("\n") == 1
 
 
-def test_directories_that_hold_no_run(tmp_path: Path) -> None:
-    one_line(export(tmp_path), 2, "summary.json")
-    one_line(export(tmp_path / "absent"), 2, "No such file")
+def test_directories_that_hold_no_run(here: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_bytes(b"\x1b[2J{")
-    done = export(tmp_path)
-    one_line(done, 2, "is no results summary")
-    assert "\x1b" not in done.stderr
+    for place, words in ((tmp_path, "is no results summary"), (tmp_path / "absent", "No such")):
+        code, text = here(place)
+        assert code == 2
+        assert words in text
+        assert "summary.json" in text
+        assert "\x1b" not in text
+        assert text.count("\n") == 1
 
 
 def test_a_full_stdout_is_exit_5(directory: Path) -> None:
@@ -129,44 +155,8 @@ def test_no_stdout_at_all(directory: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-MEASURED = """
-import resource, sys
-from harness.cli import main
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-try:
-    main()
-finally:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, file=sys.stderr)
-"""
-
-
-@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
-def test_memory_does_not_grow_with_the_run(
-    directory: Path, tmp_path: Path, form: str
-) -> None:
-    """What twenty times the slots take more than one time: a part, at most."""
-    del directory
-    grown = {}
-    for slots in (20_000, 200_000):
-        run = make_long(tmp_path / str(slots), slots)
-        done = subprocess.run(
-            [sys.executable, "-c", MEASURED, "export", run, "--out", tmp_path / f"{slots}.{form}"],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-        grown[slots] = int(done.stderr) / 1024
-    assert grown[200_000] < grown[20_000] + 12, grown  # MiB; the rows alone are 12
-
-
 def make_long(out: Path, slots: int) -> Path:
     """A stored run of so many slots, from one of few repeated."""
-    import json
-
-    import numpy as np
-
     stored(out, rate=1000.0, dist="constant")
     rows = np.load(out / "requests.npy")
     times = slots // len(rows)
@@ -186,3 +176,32 @@ def make_long(out: Path, slots: int) -> Path:
         part["violations_by"]["slow"] *= times
     (out / "summary.json").write_text(json.dumps(content))
     return out
+
+
+MEASURED = """
+import resource, sys
+from harness.cli import main
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    main()
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_memory_does_not_grow_with_the_run(tmp_path: Path, form: str) -> None:
+    """What ten times the slots take more: less than their rows."""
+    grown = {}
+    for slots in (20_000, 200_000):
+        run = make_long(tmp_path / str(slots), slots)
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURED, "export", run, "--out", tmp_path / f"{slots}.{form}"],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        grown[slots] = int(done.stderr) / 1024
+    assert grown[200_000] < grown[20_000] + 12, grown  # MiB; the rows alone are 12

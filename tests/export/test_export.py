@@ -12,7 +12,6 @@ import pyarrow.parquet
 import pytest
 
 from harness.errors import UsageError
-from harness.export import table as table_module
 from harness.export.formats import check_parquet, write_csv, write_jsonl, write_parquet
 from harness.export.requests import CODES, SPANS, TIMES, requests_table
 from harness.export.table import Table
@@ -160,7 +159,7 @@ def test_negative_numbers_stay_numbers(tmp_path: Path) -> None:
 
 def test_what_was_not_kept_is_told(tmp_path: Path) -> None:
     run = load_run(stored(tmp_path / "out", "no records"))
-    with pytest.raises(UsageError, match="has no requests.npy to export; give --what windows"):
+    with pytest.raises(UsageError, match=r"has no requests\.npy to export; give --what windows"):
         requests_table(run)
     (tmp_path / "out" / "windows.csv").unlink()
     with pytest.raises(UsageError, match=r"has no windows\.csv to export"):
@@ -181,7 +180,3 @@ def test_the_page_names_every_column(tmp_path: Path) -> None:
         for word in code:
             assert word == 0 or f"`{word.name.lower()}`" in section
     assert tuple(c.name for c in windows_table(load_run(tmp_path / "out")).columns) == COLUMNS
-
-
-def test_a_part_fits_in_memory() -> None:
-    assert table_module.CHUNK_ROWS * 30 * 40 < 32 * 2**20

@@ -1,4 +1,4 @@
-"""Names of models and servers that hold markup, formulas, escapes: data everywhere they are shown."""
+"""Names of models and servers that hold markup, formulas, escapes: data wherever they are shown."""
 
 import csv
 import io

@@ -34,7 +34,7 @@ def test_what_is_no_file_is_not_waited_on(tmp_path: Path, kind: str) -> None:
         unix.bind(str(path))
     elif kind == "loop":
         path.symlink_to("one")
-    with unix, pytest.raises(OSError, match=".") as caught:
+    with unix, pytest.raises(OSError, match=r".") as caught:
         open_stored(path)
     assert caught.value.strerror
     assert is_there(path) == (kind != "absent")
@@ -77,11 +77,11 @@ def test_json_is_read_as_it_was(content: object) -> None:
     ids=lambda text: text[:20],
 )
 def test_what_is_no_json_of_ours(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         read_json(text.encode())
 
 
 def test_bytes_that_are_no_text() -> None:
     for data in (b"\xff\xfe", b'"\xed\xa0\x80"', b"\x1f\x8b\x08"):
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"."):
             read_json(data)

@@ -145,7 +145,9 @@ DAMAGES: list[Callable[[Path], None]] = [
 
 @pytest.mark.parametrize("name", ["summary.json", "windows.csv", "events.jsonl", "requests.npy"])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_what_is_no_file_of_ours(directory: Path, name: str, damage: Callable[[Path], None]) -> None:
+def test_what_is_no_file_of_ours(
+    directory: Path, name: str, damage: Callable[[Path], None]
+) -> None:
     if (name, damage) == ("events.jsonl", empty):
         empty(directory / name)
         assert load_run(directory).events == []  # a run may have none
@@ -234,9 +236,7 @@ BAD_SUMMARY: list[tuple[tuple[Any, ...], Any]] = [
 @pytest.mark.parametrize(
     ("steps", "value"), BAD_SUMMARY, ids=[f"{s}={str(v)[:20]}" for s, v in BAD_SUMMARY]
 )
-def test_a_summary_out_of_its_ranges(
-    directory: Path, steps: tuple[Any, ...], value: Any
-) -> None:
+def test_a_summary_out_of_its_ranges(directory: Path, steps: tuple[Any, ...], value: Any) -> None:
     change(directory, *steps, value=value)
     refused(directory, "summary.json")
 
@@ -294,7 +294,9 @@ def test_any_run_has_its_buckets() -> None:
         assert bucket_count(duration_ns, cut_ns) == buckets
 
 
-def windows(directory: Path, *lines: str, servers: tuple[str, ...] = ("a",), buckets: int = 2) -> Any:
+def windows(
+    directory: Path, *lines: str, servers: tuple[str, ...] = ("a",), buckets: int = 2
+) -> Any:
     text = "\n".join([",".join(COLUMNS), *lines]) + "\n"
     (directory / "windows.csv").write_bytes(text.encode("utf-8", "surrogatepass"))
     return load_windows(directory, servers, buckets)
@@ -340,7 +342,7 @@ def test_servers_of_any_name(tmp_path: Path, name: str) -> None:
         [FIRST, "50000000,a,1e3,0,0,0,,0"],
         [FIRST, "50000000,a,nan,0,0,0,,0"],
         [FIRST, "50000000,a,,0,0,0,,0"],
-        [FIRST, "50000000,a,１,0,0,0,,0"],
+        [FIRST, "50000000,a,\uff11,0,0,0,,0"],
         [FIRST, f"50000000,a,{2**60},0,0,0,,0"],
         [FIRST, f"50000000,a,{'9' * 3000},0,0,0,,0"],
         [FIRST, f"{'9' * 18},a,0,0,0,0,,0"],
@@ -427,7 +429,10 @@ BAD_EVENTS = [
     '{"t_ns": 1, "event": "x", "a": "' + "x" * 2_000_000 + '"}',
     '{"t_ns": 1, "event": "x", "a": ' + "[" * 5000 + "}",
     '{"t_ns": 1, "event": "readmit"}',
-    *(f'{{"t_ns": 1, "event": "readmit", "server": {one}}}' for one in (2, -1, "null", '"a"', "[0]")),
+    *(
+        f'{{"t_ns": 1, "event": "readmit", "server": {one}}}'
+        for one in (2, -1, "null", '"a"', "[0]")
+    ),
     '{"t_ns": 1, "event": "command", "command": 5}',
     '{"t_ns": 1, "event": "command_ended", "command": "x"}',
     '{"t_ns": 1, "event": "command_ended", "command": "x", "exit_code": null}',
@@ -502,7 +507,13 @@ def test_rows_out_of_their_ranges(tmp_path: Path, field: str, value: int) -> Non
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("server", NO_SERVER), ("status", 200), ("flags", 255), ("epoch", 2**32 - 1), ("t_sent_ns", -1)],
+    [
+        ("server", NO_SERVER),
+        ("status", 200),
+        ("flags", 255),
+        ("epoch", 2**32 - 1),
+        ("t_sent_ns", -1),
+    ],
 )
 def test_rows_within_their_ranges(tmp_path: Path, field: str, value: int) -> None:
     directory = stored(tmp_path / "out")
