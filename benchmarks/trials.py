@@ -108,7 +108,9 @@ def reference_ratio(candidate: StoredRun, baseline: StoredRun, name: str) -> flo
 def disturbed(seed: int) -> Iterator[None]:
     """A spinning process on every CPU at once, in bursts."""
     over = threading.Event()
-    spin = "import sys,time\nend=time.monotonic()+float(sys.argv[1])\nwhile time.monotonic()<end: pass"
+    spin = (
+        "import sys,time\nend=time.monotonic()+float(sys.argv[1])\nwhile time.monotonic()<end: pass"
+    )
 
     def disturb() -> None:
         draw = random.Random(seed)

@@ -55,7 +55,9 @@ def run_ab(
     if len(config.urls) != 2:
         raise UsageError(f"harness ab compares two servers; {len(config.urls)} -u given")
     if config.switching != Switching():
-        raise UsageError("harness ab moves no load between its servers; leave switching options out")
+        raise UsageError(
+            "harness ab moves no load between its servers; leave switching options out"
+        )
     results: list[list[Result]] = []
     pairs: list[Pair] = []
     runs: tuple[list[StoredRun], list[StoredRun]] = ([], [])
@@ -71,9 +73,11 @@ def run_ab(
             runs[1].append(stored[-1])
             if caught.first is not None:
                 break
-    urls = results[0][0].summary.servers if alternate else [
-        result.summary.servers[0] for result in results[0]
-    ]
+    urls = (
+        results[0][0].summary.servers
+        if alternate
+        else [result.summary.servers[0] for result in results[0]]
+    )
     names = (f"A {urls[0]['url']}", f"B {urls[1]['url']}")
     return AbResult(compare_pairs(names, runs, pairs, tolerance, primary), results)
 
@@ -179,5 +183,3 @@ class Meeting:
 
     def _settle(self) -> None:
         self._origin_ns = time.monotonic_ns() + LEAD_NS
-
-

@@ -29,7 +29,7 @@ class Repeats:
         self.between = between
 
     def configs(self) -> Iterator[Repeat]:
-        """One after another. Raises UsageError (no folder), NotStartedError (the command failed)."""
+        """One after another. Raises UsageError (no folder), NotStartedError (a command failed)."""
         folder = make_folder(self.config)
         digits = max(2, len(str(self.times)))
         for number in range(1, self.times + 1):

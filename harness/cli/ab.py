@@ -89,5 +89,6 @@ def _signature() -> inspect.Signature:
 # What typer reads, since options are the same in both commands.
 ab.__signature__ = _signature()  # type: ignore[attr-defined]
 ab.__annotations__ = {
-    name: one.annotation for name, one in ab.__signature__.parameters.items()  # type: ignore[attr-defined]
+    name: one.annotation
+    for name, one in ab.__signature__.parameters.items()  # type: ignore[attr-defined]
 }

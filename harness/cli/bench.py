@@ -182,10 +182,11 @@ def bench(
 ) -> int:
     """Send a planned load and account for every request."""
     from harness.cli.configured import configured
+
+    config, times = configured(context), checked_repeats(repeat, between)
     from harness.cli.run import run_bench
 
-    config = configured(context)
-    return run_bench(config, sys.argv, checked_repeats(repeat, between), between)
+    return run_bench(config, sys.argv, times, between)
 
 
 def checked_repeats(repeat: int, between: str | None) -> int:

@@ -59,8 +59,7 @@ def asked(
 ) -> tuple[float, tuple[str, ...]]:
     """The tolerance as a share, and the primary metrics. Raises UsageError naming the option."""
     from harness.cli.options import read, usage
-    from harness.compare.comparison import PRIMARY
-    from harness.compare.metrics import BY_NAME
+    from harness.compare.metrics import BY_NAME, PRIMARY
     from harness.units import parse_share
     from harness.untrusted import clean_text
 

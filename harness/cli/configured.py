@@ -24,7 +24,9 @@ def configured(context: typer.Context) -> "BenchConfig":
     if again is None and given["model"] is None and given["url"]:
         raise usage("no model given; write -m MODEL")
     fields = _fields(given)
-    return make_config(fields) if again is None else config_again(again, fields, given_names(context))
+    return (
+        make_config(fields) if again is None else config_again(again, fields, given_names(context))
+    )
 
 
 def _fields(given: dict[str, Any]) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class Blocks:
         return len(self.response)
 
     def figures(self, weights: NDArray[np.float32]) -> dict[str, Draws]:
-        """By metric: one value for each row of ``weights`` [draw, block]; NaN where there is none."""
+        """By metric: a value for each row of ``weights`` [draw, block]; NaN where there is none."""
         sums = {name: (weights @ counts).astype(np.float64) for name, counts in self.sums.items()}
         seconds = weights.sum(axis=1) * self.block_ns / NS_PER_S
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -139,7 +139,5 @@ def draw_group(runs: Sequence[Blocks], seed: int) -> dict[str, Draws] | None:
     """
     if not runs or any(one.count < LEAST_BLOCKS for one in runs):
         return None
-    drawn = [
-        one.figures(resample(one.count, seed=seed + place)) for place, one in enumerate(runs)
-    ]
+    drawn = [one.figures(resample(one.count, seed=seed + place)) for place, one in enumerate(runs)]
     return {name: np.mean([one[name] for one in drawn], axis=0) for name in drawn[0]}

@@ -132,7 +132,7 @@ def _path_floors(baseline: Group, candidate: Group) -> Iterator[Remark]:
     if high > FLOOR_RATIO * low and high - low > FLOOR_LEAST_NS:
         yield Remark(
             f"path floor: {format_latency_ms(theirs)} ms in {baseline.name},"
-            f" {format_latency_ms(ours)} ms in {candidate.name}: part of any difference is the path",
+            f" {format_latency_ms(ours)} ms in {candidate.name}: a part of any difference",
             False,
         )
 

@@ -1,4 +1,4 @@
-"""Groups of runs beside a baseline: every figure with its ratio, the primary ones with a verdict."""
+"""Groups of runs beside a baseline: every figure with its ratio, primary ones with a verdict."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Cell:
-    """A metric of a group: the median run and the range. ``censored``: some had no answer in time."""
+    """A metric of a group: median run and range. ``censored``: some had no answer in time."""
 
     median: float
     low: float
@@ -68,13 +68,26 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """Of slot i on both sides, candidate - baseline, over the slots that both answered OK; ns.
+
+    ``interval`` None: too few blocks to draw from.
+    """
+
+    slots: int
+    mean_ns: float
+    interval: Interval | None
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """``groups``: the baseline first. ``remarks`` by candidate."""
+    """``groups``: the baseline first. ``remarks`` by candidate. ``paired`` where slots are."""
 
     groups: tuple[Group, ...]
     tolerance: float
     rows: tuple[Row, ...]
     remarks: tuple[tuple[Remark, ...], ...]
+    paired: Difference | None = None
 
     @property
     def verdicts(self) -> list[Verdict]:
@@ -223,11 +236,11 @@ def _why_not(beside: Beside, forbidden: bool) -> Verdict:
 
 
 def _verdict(beside: Beside, metric: Metric, p_value: float, tolerance: float) -> Verdict:
-    assert beside.ratio is not None and beside.interval is not None
+    assert beside.ratio is not None
+    assert beside.interval is not None
     low, high = beside.interval.low, beside.interval.high
     if p_value <= ALPHA and (low > 1 + tolerance or high < 1 / (1 + tolerance)):
         return Verdict.WORSE if (beside.ratio > 1) == (metric.better == "lower") else Verdict.BETTER
     if low >= 1 / (1 + tolerance) and high <= 1 + tolerance:
         return Verdict.WITHIN
     return Verdict.UNDECIDED
-

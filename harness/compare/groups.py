@@ -29,7 +29,9 @@ def load_groups(paths: Sequence[Path], baseline: str | None = None) -> list[Grou
     found = [(path, load_run(run)) for path in paths for run in _runs(path)]
     if len(found) > MAX_RUNS:
         raise UsageError(f"{len(found)} runs are too many to compare; the most is {MAX_RUNS}")
-    groups = _grouped([(_labelled(run) or _device(run) or _named(path), run) for path, run in found])
+    groups = _grouped(
+        [(_labelled(run) or _device(run) or _named(path), run) for path, run in found]
+    )
     if len(groups) == 1:
         groups = _grouped([(_named(path), run) for path, run in found])
     if len(groups) < 2:

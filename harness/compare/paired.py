@@ -5,23 +5,41 @@ their ratio; two runs one after the other would each have a disturbance of their
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.compare.blocks import LEAST_BLOCKS, Blocks, Draws, cut, resample
-from harness.compare.comparison import LEAST_RUNS, Beside, Cell, Comparison, Row, judge_rows
+from harness.compare.comparison import (
+    LEAST_RUNS,
+    Beside,
+    Cell,
+    Comparison,
+    Difference,
+    Row,
+    judge_rows,
+)
 from harness.compare.groups import Group
 from harness.compare.metrics import METRICS
 from harness.compare.statistics import Ratio, percentile_interval
 from harness.config import NS_PER_S
 from harness.detector.alternation import TURN_NS
 from harness.errors import UsageError
+from harness.records import Outcome
 from harness.results.stored import StoredRun
 
 LEFT_OUT_NS = NS_PER_S
 """Of each turn: what it takes for caches, clocks and queues to be this server's own."""
+KEPT_NS = TURN_NS - LEFT_OUT_NS
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Response latency of the second side - that of the first, slot by slot: sums by block, ns."""
+
+    sums: NDArray[np.float64]
+    slots: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -30,6 +48,7 @@ class Pair:
 
     first: Blocks
     second: Blocks
+    differences_ns: Differences | None = None
 
 
 def pair_runs(first: StoredRun, second: StoredRun) -> Pair:
@@ -38,7 +57,25 @@ def pair_runs(first: StoredRun, second: StoredRun) -> Pair:
     if ours is None or theirs is None:
         raise UsageError("pairing needs every request; run without --records none")
     end_ns = min(first.end_ns, second.end_ns)
-    return Pair(*(cut_run(run, rows, end_ns) for run, rows in ((first, ours), (second, theirs))))
+    blocks = cut_run(first, ours, end_ns)
+    return Pair(blocks, cut_run(second, theirs, end_ns), _differences(ours, theirs, blocks))
+
+
+def _differences(
+    ours: NDArray[np.void], theirs: NDArray[np.void], blocks: Blocks
+) -> Differences | None:
+    """None where slots have no planned time in common: in a closed loop."""
+    count = min(len(ours), len(theirs))
+    ours, theirs = ours[:count], theirs[:count]
+    if not np.array_equal(ours["t_sched_ns"], theirs["t_sched_ns"]):
+        return None
+    both = (ours["outcome"] == Outcome.OK) & (theirs["outcome"] == Outcome.OK)
+    later_ns = (theirs["t_done_ns"] - ours["t_done_ns"])[both].astype(np.float64)
+    place = np.minimum(ours["t_sched_ns"][both] // blocks.block_ns, blocks.count - 1)
+    return Differences(
+        np.bincount(place, later_ns, minlength=blocks.count).astype(np.float64),
+        np.bincount(place, minlength=blocks.count),
+    )
 
 
 def cut_run(run: StoredRun, rows: NDArray[np.void], end_ns: int) -> Blocks:
@@ -52,23 +89,25 @@ def pair_turns(run: StoredRun) -> Pair:
     rows = run.rows
     if rows is None:
         raise UsageError("pairing needs every request; run without --records none")
-    kept = rows[rows["t_sched_ns"] % TURN_NS >= LEFT_OUT_NS]
-    turn = kept["t_sched_ns"] // TURN_NS
     pairs = run.end_ns // (2 * TURN_NS)
-    sides = []
-    for side in (0, 1):
-        mine = kept[(turn % 2 == side) & (turn < 2 * pairs)].copy()
-        # As if each pair were one block; what a turn lost at its start is no time of its own.
-        shift_ns = mine["t_sched_ns"] - (mine["t_sched_ns"] // (2 * TURN_NS) * (2 * TURN_NS))
-        base_ns = mine["t_sched_ns"] // (2 * TURN_NS) * (TURN_NS - LEFT_OUT_NS)
-        offset_ns = base_ns + shift_ns - side * TURN_NS - LEFT_OUT_NS - mine["t_sched_ns"]
-        for name in ("t_sched_ns", "t_taken_ns", "t_done_ns"):
-            mine[name] += offset_ns
-        end_ns = pairs * (TURN_NS - LEFT_OUT_NS)
-        sides.append(
-            cut(mine, end_ns, run.summary.limits.timeout_ns, block_ns=TURN_NS - LEFT_OUT_NS)
-        )
-    return Pair(*sides)
+    timeout_ns = run.summary.limits.timeout_ns
+    first, second = (
+        cut(_turns(rows, side, pairs), pairs * KEPT_NS, timeout_ns, block_ns=KEPT_NS)
+        for side in (0, 1)
+    )
+    return Pair(first, second)
+
+
+def _turns(rows: NDArray[np.void], side: int, pairs: int) -> NDArray[np.void]:
+    """What is kept of the first ``pairs`` turns of a side, each moved to follow the one before."""
+    turn = rows["t_sched_ns"] // TURN_NS
+    kept = (turn % 2 == side) & (turn < 2 * pairs)
+    kept &= rows["t_sched_ns"] % TURN_NS >= LEFT_OUT_NS
+    mine: NDArray[np.void] = rows[kept].copy()
+    turn = turn[kept]
+    for name in ("t_sched_ns", "t_taken_ns", "t_done_ns"):
+        mine[name] += turn // 2 * KEPT_NS - (turn * TURN_NS + LEFT_OUT_NS)
+    return mine
 
 
 def compare_pairs(
@@ -109,7 +148,25 @@ def compare_pairs(
         cells = tuple(_cell(side) for side in sides)
         rows.append((Row(metric, metric.name in primary, cells, (beside,)), [ratio]))
     groups = tuple(Group(name, tuple(of)) for name, of in zip(names, runs, strict=True))
-    return judge_rows(groups, rows, tolerance, [len(pairs) >= LEAST_RUNS], [[]])
+    judged = judge_rows(groups, rows, tolerance, [len(pairs) >= LEAST_RUNS], [[]])
+    return replace(judged, paired=_difference([pair.differences_ns for pair in pairs]))
+
+
+def _difference(found: Sequence[Differences | None]) -> Difference | None:
+    """Over all rounds; whole blocks are drawn, of all rounds together."""
+    known = [one for one in found if one is not None]
+    if len(known) < len(found):
+        return None
+    sums = np.concatenate([one.sums for one in known])
+    slots = np.concatenate([one.slots for one in known])
+    if not slots.sum():
+        return None
+    interval = None
+    if len(slots) >= LEAST_BLOCKS:
+        weights = resample(len(slots)).astype(np.float64)
+        drawn = weights @ slots
+        interval = percentile_interval((weights @ sums)[drawn > 0] / drawn[drawn > 0])
+    return Difference(int(slots.sum()), float(sums.sum() / slots.sum()), interval)
 
 
 def _figures(blocks: Blocks) -> dict[str, float]:

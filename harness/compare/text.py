@@ -1,13 +1,15 @@
 """A comparison in words: for a terminal (80 columns), as Markdown, as JSON."""
 
+import html
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
-from harness.compare.comparison import LEAST_RUNS, Beside, Cell, Comparison
+from harness.compare.comparison import LEAST_RUNS, Beside, Cell, Comparison, Difference
 from harness.compare.metrics import Metric
 from harness.results.lines import wrapped
-from harness.units import format_latency_ms
+from harness.units import format_count, format_latency_ms
 from harness.untrusted import clean_text
 
 NAME_CHARS = 17
@@ -44,6 +46,8 @@ def _one(comparison: Comparison, place: int, name: str) -> Iterator[str]:
             f"{_cell(row.metric, row.cells[place + 1]):>{VALUE_CHARS}}{_ratio(one):>8}"
             f"  {_interval(one)}"
         ).rstrip()
+    if comparison.paired is not None:
+        yield from wrapped("paired", _paired(comparison.paired))
     for row in comparison.rows:
         one = row.beside[place]
         if one.verdict is not None:
@@ -52,7 +56,9 @@ def _one(comparison: Comparison, place: int, name: str) -> Iterator[str]:
 
 
 def _legend(comparison: Comparison, place: int) -> Iterator[str]:
-    text = f"* judged: tolerance {100 * comparison.tolerance:g} %, {LEAST_RUNS} runs a side at least"
+    text = (
+        f"* judged: tolerance {100 * comparison.tolerance:g} %, {LEAST_RUNS} runs a side at least"
+    )
     if any(row.beside[place].within_run and row.beside[place].interval for row in comparison.rows):
         text += "; w: interval within runs, which knows nothing of what differs between runs"
     yield from wrapped("", text, 0)
@@ -90,6 +96,21 @@ def _interval(beside: Beside) -> str:
     return f"{low:.3f} .. {high:.3f}" + " w" * beside.within_run
 
 
+def _paired(paired: Difference) -> str:
+    text = (
+        f"slot by slot the candidate answered {_signed_ms(paired.mean_ns)} ms later on the mean,"
+        f" over {format_count(paired.slots)} slots"
+    )
+    if paired.interval is not None:
+        low, high = _signed_ms(paired.interval.low), _signed_ms(paired.interval.high)
+        text += f" (95 % interval {low} .. {high})"
+    return text
+
+
+def _signed_ms(latency_ns: float) -> str:
+    return "+" * (latency_ns > 0) + format_latency_ms(round(latency_ns))
+
+
 def comparison_markdown(comparison: Comparison) -> str:
     """A table for a pull request or a page."""
     lines = []
@@ -120,9 +141,7 @@ def comparison_markdown(comparison: Comparison) -> str:
 
 def _markdown(text: str) -> str:
     """A name as text: none of its characters means anything."""
-    return "".join(
-        f"\\{char}" if char in "\\`*_{}[]()#+-.!|<>&~" else char for char in clean_text(text)
-    )
+    return re.sub(r"([\\`*_{}\[\]()#+.!|~-])", r"\\\1", html.escape(clean_text(text), quote=False))
 
 
 def comparison_json(comparison: Comparison) -> str:
@@ -155,6 +174,13 @@ def comparison_json(comparison: Comparison) -> str:
             for row in comparison.rows
         ],
     }
+    if comparison.paired is not None:
+        interval = comparison.paired.interval
+        content["paired"] = {
+            "slots": comparison.paired.slots,
+            "mean_ns": comparison.paired.mean_ns,
+            "interval_ns": None if interval is None else [interval.low, interval.high],
+        }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
@@ -180,4 +206,3 @@ def _beside_json(beside: Beside) -> dict[str, Any]:
         "p_value": beside.p_value,
         "verdict": beside.verdict,
     }
-

@@ -36,9 +36,8 @@ class Outage(Part):
     t_end_ns: TimeNs  # the next one, or the end of the planned time, or the cut
     failed: Count  # violations of the slots due in the buckets it touches
     failed_by: Failed
-    recovery_ns: (
-        DurationNs | None
-    )  # from t_start_ns to the end of a full window within L; None: none came
+    recovery_ns: DurationNs | None
+    """From t_start_ns to the end of a full window within L; None: none came."""
 
     @model_validator(mode="after")
     def _ends_after_it_starts(self) -> "Outage":

@@ -11,6 +11,7 @@ from harness.compare.groups import load_groups
 from harness.compare.text import comparison_json, comparison_markdown, comparison_text
 from harness.config import NS_PER_MS, NS_PER_S
 from harness.errors import UsageError
+from harness.records import Outcome
 from tests.stored_runs import stored
 
 
@@ -121,8 +122,6 @@ def test_the_device_groups_runs_without_labels(tmp_path: Path) -> None:
 
 
 def test_no_answer_in_time_counts_as_the_deadline(tmp_path: Path) -> None:
-    from harness.records import Outcome
-
     bad = {Outcome.OK: 9, Outcome.TIMEOUT: 1}
     groups = load_groups([group(tmp_path / "a", 5), group(tmp_path / "b", 5, mix=bad)])
     comparison = compare(groups)
