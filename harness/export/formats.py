@@ -61,7 +61,7 @@ def _words(column: Column, cells: Cells, spell: Callable[[str], str]) -> tuple[s
 def check_parquet() -> None:
     """Raises UsageError where pyarrow is missing."""
     try:
-        import pyarrow.parquet  # noqa: F401, PLC0415
+        import pyarrow.parquet  # noqa: F401
     except ImportError:
         raise UsageError(
             "--format parquet needs pyarrow; install it with pip install 'triton-harness[parquet]'"
@@ -71,8 +71,8 @@ def check_parquet() -> None:
 def write_parquet(table: Table, out: IO[bytes]) -> None:
     """Words are dictionary columns, no value is null; a row group a part. Raises UsageError."""
     check_parquet()
-    import pyarrow  # noqa: PLC0415
-    import pyarrow.parquet  # noqa: PLC0415
+    import pyarrow
+    import pyarrow.parquet
 
     writer = None
     try:
@@ -91,7 +91,7 @@ def write_parquet(table: Table, out: IO[bytes]) -> None:
 
 
 def _array(column: Column, cells: Cells) -> "pyarrow.Array":
-    import pyarrow  # noqa: PLC0415
+    import pyarrow
 
     absent: Any = None if cells.there is None else ~cells.there
     data = np.ascontiguousarray(cells.data)

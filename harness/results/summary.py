@@ -10,7 +10,7 @@ from pydantic import ConfigDict, FailFast, Field, ValidationError, model_validat
 
 import harness
 from harness._histogram import Histogram
-from harness.config import NS_PER_S
+from harness.config import MAX_SERVERS, NS_PER_S
 from harness.control.server_stats import StatsDelta, delta
 from harness.detector.rules import PLAIN_WINDOW_NS
 from harness.errors import UsageError
@@ -66,7 +66,9 @@ class Summary(Part):
     config: dict[str, Any]
     limits: Limits
     host: dict[str, Any]
-    servers: Annotated[list[dict[str, Any]], FailFast()] = Field(min_length=1)
+    servers: Annotated[list[dict[str, Any]], FailFast()] = Field(
+        min_length=1, max_length=MAX_SERVERS
+    )
     signature: dict[str, Any]
     plan: PlanPart
     valid: bool
