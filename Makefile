@@ -55,6 +55,7 @@ demo: build
 	@$(BIN)/harness demo
 
 test: build
+	@$(BIN)/python -m tools.chromium --install
 	@$(BIN)/python -m harness.triton.provision
 	@$(BIN)/python -m benchmarks.peers
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)

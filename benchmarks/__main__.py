@@ -67,6 +67,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--write", type=Path, nargs="?", const=PAGE, metavar="FILE.json")
     arguments = parser.parse_args(argv)
     arguments.only = [one.strip() for one in arguments.only.split(",") if one.strip()]
+    if arguments.only == [] and "--only" in (sys.argv[1:] if argv is None else argv):
+        parser.error("--only names no case")
     unknown = sorted(set(arguments.only) - set(known))
     if unknown:
         parser.error(f"--only {','.join(unknown)}: the cases are {','.join(known)}")

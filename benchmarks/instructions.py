@@ -25,7 +25,7 @@ from pathlib import Path
 from benchmarks.peers import peer
 from harness.control.address import pack_socket_address
 from harness.embedded.server import EmbeddedServer, ServeConfig
-from harness.errors import HarnessError, NotStartedError
+from harness.errors import HarnessError, NotStartedError, UsageError
 from harness.host import nghttp2_version
 from harness.load.preparation import request_fields
 
@@ -137,8 +137,17 @@ def grown(found: Instructions, stored: Instructions) -> tuple[bool, list[str]]:
 
 
 def load_stored() -> Instructions:
-    """The figure to compare with."""
-    return Instructions(**json.loads(STORED.read_text()))
+    """The figure to compare with. Raises UsageError."""
+    try:
+        stored = Instructions(**json.loads(STORED.read_text()))
+        if not stored.total > 0:
+            raise ValueError("no instructions")
+        dict(stored.parts), dict(stored.versions)
+    except OSError as error:
+        raise UsageError(f"cannot read {STORED}: {error.strerror}; store one by --write") from None
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{STORED} holds no figure ({error}); store one by --write") from None
+    return stored
 
 
 def compiler() -> str:
@@ -155,6 +164,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="store the figure")
     arguments = parser.parse_args()
     try:
+        stored = None if arguments.write else load_stored()
         found = count()
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -165,11 +175,11 @@ def main() -> int:
         return NotStartedError.exit_code
     for name, cost in found.parts.items():
         print(f"{name:<16}{cost:>8.0f}")
-    if arguments.write:
+    if stored is None:
         STORED.write_text(found.to_json())
         print(f"{found.total:.0f} instructions per request, stored in {STORED.name}")
         return 0
-    over, lines = grown(found, load_stored())
+    over, lines = grown(found, stored)
     print("\n".join(lines))
     return int(over)
 

@@ -234,7 +234,7 @@ def stopped_workers(repeats: int, workers: int) -> Iterator[Found]:
         timers: list[threading.Timer] = []
 
         def later(progress: Progress, seed: int = seed, timers: list = timers) -> None:
-            if progress.phase != "run" or timers:
+            if progress.phase != "run" or progress.t_ns < NS_PER_S or timers:
                 return
             own = [
                 one for one in psutil.Process().children() if "harness.load.worker" in one.cmdline()

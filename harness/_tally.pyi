@@ -55,6 +55,12 @@ class Tally:
     def slots_end(self) -> int:
         """One more than the highest slot with a final record."""
 
+    def cut(self, end_ns: int) -> None:
+        """The load ends here: later answers are not inside it. To be called before there are any.
+
+        ``duration_ns`` is this from then on; ``bucket_count`` stays.
+        """
+
     def completed(self, server: int) -> int:
         """Final records so far that say OK or error."""
 

@@ -190,6 +190,9 @@ cdef class Tally:
             store_release(&ring.tail, tail)
         return tail - first
 
+    def cut(self, int64_t end_ns):
+        self.duration_ns = min(self.duration_ns, max(end_ns, <int64_t> 0))
+
     def completed(self, int server):
         cdef int decision
         cdef int64_t count = 0

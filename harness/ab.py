@@ -61,6 +61,8 @@ def run_ab(
     results: list[list[Result]] = []
     pairs: list[Pair] = []
     runs: tuple[list[StoredRun], list[StoredRun]] = ([], [])
+    if not alternate:
+        on_note("progress is that of the first server's side; both run at once")
     with interrupts() as caught:
         for one in repeats.configs():
             caught.target = None
@@ -117,6 +119,7 @@ def _both(
         one = config.model_copy(
             update={
                 "urls": (config.urls[place],),
+                "metrics_urls": config.metrics_urls[place : place + 1] or config.metrics_urls,
                 "out": str(folder / SIDES[place]),
                 "cpus": cpus_of(config.cpus, place),
             }

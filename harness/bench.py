@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.config import EMBEDDED_SERVERS, BenchConfig
 from harness.control.preflight import preflight
+from harness.devices.watch import DeviceWatch
 from harness.embedded.model import ModelSpec
 from harness.embedded.server import EmbeddedServer, ServeConfig
 from harness.errors import ResultsError, UsageError
@@ -18,13 +19,16 @@ from harness.load.preparation import Preparation
 from harness.load.signals import Interrupts, interrupts
 from harness.plan import PlanSpec
 from harness.progress import Progress
+from harness.report.report import write_report
 from harness.results.books import check_books
 from harness.results.closing import closing_text
 from harness.results.directory import check_space, prepare
 from harness.results.findings import Verdict, exit_code, judge
+from harness.results.stored import load_run
 from harness.results.summary import Summary, build_summary
 from harness.session import Session
 from harness.units import format_count, format_duration_ns
+from harness.untrusted import clean_text
 
 MANY_SLOTS = 100_000_000
 """Walking a plan takes about 15 s a thousand million slots."""
@@ -32,23 +36,25 @@ MANY_SLOTS = 100_000_000
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run. ``path``: its results directory."""
+    """A finished run. ``path``: its results directory; ``report``: the page, if one was written."""
 
     summary: Summary
     verdict: Verdict
     path: Path
     exit_code: int
+    report: Path | None = None
 
     @property
     def text(self) -> str:
         """The closing text."""
-        return closing_text(self.summary, str(self.path))
+        report = None if self.report is None else str(self.report)
+        return closing_text(self.summary, str(self.path), report)
 
 
 class Bench:
     """``Bench(config).run()`` sends one plan and accounts for every slot of it.
 
-    ``on_progress`` is called once a second, ``on_note`` with what a person may wonder about;
+    ``on_progress`` is called four times a second, ``on_note`` with what a person may wonder about;
     ``argv`` is what results name as the command, ``control`` makes what decides on switches,
     ``origin_ns`` says when slot 0 is once all is ready (CLOCK_MONOTONIC).
     """
@@ -108,6 +114,8 @@ class Bench:
             if not config.urls:
                 self.on_note(f"no -u given: starting {EMBEDDED_SERVERS} embedded servers")
             config = stack.enter_context(_with_servers(config))
+            devices = DeviceWatch(config)
+            devices.find()
             prepared = Preparation(
                 config, spec, plan, cpus, preflight(config, on_note=self.on_note)
             )
@@ -122,6 +130,7 @@ class Bench:
                     self.control,
                     usable,
                     self.origin_ns,
+                    devices,
                 )
                 run = session.run(rows, caught, self.argv)
                 verdict = judge(run, check_books(run))
@@ -135,7 +144,17 @@ class Bench:
         except ResultsError as error:
             error.exit_code = exit_code(run, verdict, config, results_failed=True)
             raise
-        return Result(summary, verdict, directory.path, code)
+        return Result(summary, verdict, directory.path, code, self._report(directory.path, caught))
+
+    def _report(self, path: Path, caught: Interrupts) -> Path | None:
+        """Where the report is. The results are there: without it they are none the worse."""
+        if not self.config.report or len(caught.names) > 1:
+            return None
+        try:
+            return write_report(load_run(path))
+        except Exception as error:
+            self.on_note(f"no report: {clean_text(str(error) or type(error).__name__)}")
+            return None
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ BALANCING = ("round-robin", "least-outstanding", "weighted")
 MAX_WEIGHT = 1000
 MAX_CONCURRENCY = 16_384
 MAX_LABELS = 16
+MOST_USD_PER_H = 1e6
 MAX_COMMAND_BYTES = 100_000
 """The kernel takes one argument of 128 KiB at most."""
 
@@ -114,6 +115,7 @@ class BenchConfig(BaseModel):
     urls: tuple[str, ...] = ()  # host:port; empty: two embedded servers for the run
     embedded: bool = False  # urls are those of servers that lived for the run alone
     transport: Literal["native", "tritonclient"] = "native"
+    metrics_urls: tuple[str, ...] = ()  # one per url, or "none"; empty: a port above each
 
     dist: Literal["constant", "poisson", "closed"] = "constant"
     rate: float | None = Field(default=100.0, ge=1e-6, le=1e9)  # requests/s; closed: None
@@ -143,12 +145,14 @@ class BenchConfig(BaseModel):
     max_lag_ns: int | None = Field(default=None, gt=0, le=DAY_NS)
     max_response_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
 
+    cost_usd_per_h: float | None = Field(default=None, gt=0, le=MOST_USD_PER_H)  # of all servers
     labels: dict[LabelText, LabelText] = Field(default={}, max_length=MAX_LABELS)
     records: Literal["auto", "all", "none"] = "auto"
     out: str | None = Field(default=None, min_length=1)
     force: bool = False
     allow_invalid: bool = False
     fail_on_violation: bool = False
+    report: bool = True  # report.html beside the results
     percentile: float | None = Field(default=None, gt=0, lt=100)
 
     @model_validator(mode="before")
@@ -195,6 +199,16 @@ class BenchConfig(BaseModel):
                 raise ValueError("--window is of violations; add an --slo, such as --slo 50ms")
         elif switching.rule == "default" and switching.given_window_ns is None:
             _check_stall_tolerance(switching.stall_tolerance_ns, self.slo)
+        return self
+
+    @model_validator(mode="after")
+    def _metrics_urls_fit(self) -> "BenchConfig":
+        given, servers = len(self.metrics_urls), len(self.urls)
+        if given and self.metrics_urls != ("none",) and given != servers:
+            raise ValueError(
+                f"--metrics-url: {given} given for {servers} -u; give one per -u in order, or"
+                " none alone"
+            )
         return self
 
     @model_validator(mode="after")

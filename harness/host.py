@@ -27,6 +27,7 @@ def host_facts(root: Path = ROOT) -> HostFacts:
         "cpu_model": _cpuinfo_value(cpuinfo, "model name"),
         "cpus_allowed": list(allowed_cpus()),
         "cpus_online": os.cpu_count(),
+        "cores": _cores(cpuinfo),
         "cpus_isolated": _cpu_list(_read(root / "sys/devices/system/cpu/isolated")),
         "cpu_quota": cpu_quota(root),
         "memory_total_bytes": _meminfo_bytes(root, "MemTotal"),
@@ -190,6 +191,16 @@ def _cpuinfo_value(cpuinfo: str, key: str) -> str | None:
         if colon and name.strip() == key:
             return value.strip()
     return None
+
+
+def _cores(cpuinfo: str) -> int | None:
+    """Physical ones, each as many CPUs as it has threads; None where the kernel does not tell."""
+    cores = set()
+    for processor in cpuinfo.split("\n\n"):
+        core = _cpuinfo_value(processor, "core id")
+        if core is not None:
+            cores.add((_cpuinfo_value(processor, "physical id"), core))
+    return len(cores) or None
 
 
 def _cpu_list(text: str | None) -> list[int] | None:

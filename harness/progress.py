@@ -1,18 +1,35 @@
-"""Progress of a run for people: one line a second on a stream."""
+"""How a phase of a run stands: one snapshot, for whatever shows it."""
 
-import shutil
 from dataclasses import dataclass
-from typing import TextIO
 
-from harness.config import NS_PER_S
-from harness.units import server_letter
 
-MOST_LETTERS = 4
+@dataclass(frozen=True)
+class ServerState:
+    """One server at the moment. ``state``: one of STATES."""
+
+    url: str
+    state: str
+    connected: bool
+    in_flight: int
+    back_ns: int | None = None  # until its cool-down is over
+
+
+ACTIVE = "active"
+STANDBY = "standby"
+COOLING = "cooling down"
+EJECTED = "ejected"
+MISSING = "missing"  # since the start
+STATES = (ACTIVE, STANDBY, COOLING, EJECTED, MISSING)
+
+LATENCIES_OVER_S = 3
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How a phase stands. Latencies are of answers since the last report, None without any."""
+    """A phase so far. Rates are per second; None: not known, or there is no such thing.
+
+    ``recent_*`` cover the ``recent_ns`` of scheduled time before the slowest worker's watermark.
+    """
 
     phase: str  # "warm-up" or "run"
     t_ns: int
@@ -21,61 +38,32 @@ class Progress:
     decided: int
     violations: int
     in_flight: int
-    p50_ns: int | None
+    p50_ns: int | None  # response latency, of the OK answers of the last LATENCIES_OVER_S
     p99_ns: int | None
     in_use: tuple[int, ...] = ()  # servers the load goes to, where there is more than one
+    cut_ns: int | None = None
+    end_ns: int | None = None  # the drain is over by then
+    target_rate: float | None = None
+    concurrency: int | None = None
+    sent_rate: float | None = None
+    ok_rate: float | None = None
+    dropped: int = 0
+    inflight_cap: int | None = None  # of each server
+    lateness_p99_ns: int | None = None  # of the whole phase
+    recent_decided: int = 0
+    recent_violations: int = 0
+    recent_ns: int = 0
+    limit: float | None = None  # share of violations that is allowed
+    servers: tuple[ServerState, ...] = ()
+    model: str = ""
+    dist: str = ""
 
+    @property
+    def violated(self) -> float:
+        """Share of violations in the whole phase."""
+        return self.violations / self.decided if self.decided else 0.0
 
-class ProgressLine:
-    """Writes each report as a line; on a terminal the line replaces the one before."""
-
-    def __init__(self, stream: TextIO | None) -> None:
-        """``stream`` None: closed; a reader that goes away costs the run nothing either."""
-        self.stream = stream
-        self.in_place = stream is not None and stream.isatty()
-        self.open = False
-
-    def __call__(self, progress: Progress) -> None:
-        text = progress_text(progress)
-        if self.in_place:
-            width = min(80, shutil.get_terminal_size().columns) - 1
-            self._write("\r" + text[:width].ljust(width))
-            self.open = True
-        else:
-            self._write(text + "\n")
-
-    def note(self, text: str) -> None:
-        """A line of its own that stays."""
-        self.close()
-        self._write(text + "\n")
-
-    def close(self) -> None:
-        """Leave the line standing."""
-        if self.open:
-            self._write("\n")
-            self.open = False
-
-    def _write(self, text: str) -> None:
-        if self.stream is None:
-            return
-        try:
-            self.stream.write(text)
-            self.stream.flush()
-        except OSError:
-            self.stream = None
-
-
-def progress_text(progress: Progress) -> str:
-    """One report in at most 80 columns."""
-    share = 100 * progress.violations / progress.decided if progress.decided else 0.0
-    latency = "no answers"
-    if progress.p50_ns is not None and progress.p99_ns is not None:
-        latency = f"p50 {progress.p50_ns / 1e6:.3g} p99 {progress.p99_ns / 1e6:.3g} ms"
-    done_s = min(progress.t_ns, progress.duration_ns) / NS_PER_S
-    at = "".join(server_letter(one) for one in progress.in_use[:MOST_LETTERS])
-    return (
-        f"{progress.phase} {done_s:.0f}/{progress.duration_ns / NS_PER_S:g} s"
-        f"{at and '  ' + at}"
-        f"  ok {progress.ok}  {latency}"
-        f"  violated {share:.2f} %  in flight {progress.in_flight}"
-    )
+    @property
+    def recently_violated(self) -> float | None:
+        """Share of violations in the last ``recent_ns``; None if nothing was decided in them."""
+        return self.recent_violations / self.recent_decided if self.recent_decided else None

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness._shm import Segment
-from harness._tally import BUCKET_FIELDS, Tally
+from harness._tally import Tally
 from harness.config import NS_PER_S
 from harness.control import server_stats
 from harness.control.inputs import SLOT_PREFIX, WARMUP_PREFIX
@@ -16,7 +16,9 @@ from harness.control.keep_warm import kept_warm
 from harness.control.preflight import Preflight
 from harness.control.server_stats import Snapshot
 from harness.detector.policy import Policy, make_policy
+from harness.devices.watch import DeviceWatch
 from harness.errors import InterruptedRunError, NotStartedError
+from harness.gauges import Gauges
 from harness.load.commands import AtCommands
 from harness.load.controller import Controller, blind_ns
 from harness.load.coordinator import Coordinator, Phase
@@ -39,13 +41,14 @@ WARMUP_DRAIN_NS = 2 * NS_PER_S
 STATS_BEFORE_S = 3.0
 STATS_AFTER_S = 0.5
 """A hung server must not hold up the end of a run."""
+DEVICES_BEFORE_S = 1.0
 
 
 class Session:
     """The load of one prepared run.
 
     ``control`` makes what decides on switches; commands of ``--at`` run on ``cpus``; ``origin_ns``
-    says when slot 0 is.
+    says when slot 0 is; ``devices`` has begun to look for GPUs.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Session:
         control: Callable[..., Controller],
         cpus: Collection[int],
         origin_ns: Callable[[], int],
+        devices: DeviceWatch,
     ) -> None:
         self.prepared = prepared
         self.config = prepared.config
@@ -63,6 +67,7 @@ class Session:
         self.on_note = on_note
         self.control = control
         self.origin_ns = origin_ns
+        self.devices = devices
         self.commands = AtCommands(self.config.at, cpus)
         self.redactor = Redactor(self.config)
 
@@ -84,7 +89,9 @@ class Session:
             warmup = self._warm_up(coordinator, policy)
             if caught.first is not None:
                 raise InterruptedRunError(caught.first)
+            look = self.devices.look(DEVICES_BEFORE_S)
             stats_before = server_stats.take_all(self.config, STATS_BEFORE_S)
+            devices_before = look.seen()
             phase = self._phase(requests, policy, coordinator, segment)
             control = self.control(segment, fleet, phase, policy, self.config)
             phase.control = control
@@ -94,6 +101,8 @@ class Session:
             ):
                 started = datetime.now(UTC)
                 coordinator.run(phase)
+                # Energy is counted until here, whatever is asked of the servers after it.
+                last = None if coordinator.gave_up else self.devices.look(STATS_AFTER_S)
             phase.release()  # decides whether the last records all found room
             for event in self.commands.close():
                 phase.tell(event)
@@ -135,6 +144,7 @@ class Session:
                 switches=control.switches,
                 blind_ns=blind_ns(phase.tally),
                 kept_warm=warmed,
+                devices=self.devices.uses(devices_before, {} if last is None else last.seen()),
             )
 
     def _phase(
@@ -165,8 +175,9 @@ class Session:
             prompt=bool(self.config.at),
             on_event=self._tell,
             release=keep,
-            progress=self._reporter("run", coordinator),
+            progress=self._gauges("run", policy, coordinator),
             begin=self.origin_ns,
+            probe_ns=max(one.probe_latency_ns or 0 for one in prepared.checked.present),
         )
 
     def _warm_up(self, coordinator: Coordinator, policy: Policy) -> dict[str, int]:
@@ -186,7 +197,7 @@ class Session:
             min(config.drain_timeout_ns, WARMUP_DRAIN_NS),
             self.prepared.slo_ns,
             in_use=policy.in_use,
-            progress=self._reporter("warm-up", coordinator),
+            progress=self._gauges("warm-up", policy, coordinator),
         )
         coordinator.run(phase)
         if any(worker.state != "finished" for worker in coordinator.fleet.workers):
@@ -206,28 +217,8 @@ class Session:
         if text is not None:
             self.on_note(text)
 
-    def _reporter(self, name: str, coordinator: Coordinator) -> Callable[[Phase, int], None]:
-        def report(phase: Phase, now_ns: int) -> None:
-            found, recent = totals(phase.tally), phase.tally.recent
-            # By bucket, since an overdue slot is judged long before it ends.
-            judged = phase.tally.buckets.sum(axis=(0, 1))
-            self.on_progress(
-                Progress(
-                    name,
-                    now_ns,
-                    phase.spec.duration_ns,
-                    found.ok,
-                    int(judged[BUCKET_FIELDS.index("decided")]),
-                    int(judged[BUCKET_FIELDS.index("violations")]),
-                    sum(map(coordinator.fleet.in_flight, range(self.prepared.servers))),
-                    recent.percentile_ns(50),
-                    recent.percentile_ns(99),
-                    coordinator.segment.verdict()[1] if self.prepared.servers > 1 else (),
-                )
-            )
-            recent.clear()
-
-        return report
+    def _gauges(self, name: str, policy: Policy, coordinator: Coordinator) -> Gauges:
+        return Gauges(name, self.prepared, policy, coordinator, self.on_progress)
 
 
 def _check_settled(checked: Preflight, fleet: Fleet) -> None:

@@ -15,9 +15,20 @@ from harness.triton.server import TritonServer
 EXAMPLE_MODELS = Path(__file__).resolve().parents[1] / "examples" / "models"
 
 
+HAS_GPU = any(Path("/dev").glob("nvidia[0-9]*"))
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a real Triton carry the marker; with ``--dist loadgroup`` one worker runs them."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of a real Triton carry the marker; with ``--dist loadgroup`` one worker runs them.
+
+    Tests of a GPU are left out where there is none.
+    """
+    if not HAS_GPU:
+        without = [item for item in items if item.get_closest_marker("gpu") is not None]
+        if without:
+            config.hook.pytest_deselected(items=without)
+            items[:] = [item for item in items if item not in without]
     for item in items:
         names = getattr(item, "fixturenames", ())
         if "triton" in names or "triton_installation" in names:

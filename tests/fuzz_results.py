@@ -34,6 +34,8 @@ from harness.export.requests import requests_table
 from harness.export.windows import windows_table
 from harness.load.event_text import event_text
 from harness.records import RECORD
+from harness.report.comparison_page import comparison_page
+from harness.report.report import report_page
 from harness.results.closing import closing_text
 from harness.results.stored import StoredRun, load_run
 from tests.results.stored_cases import CASES, stored
@@ -43,6 +45,7 @@ MAX_LINE_CHARS = 400
 MEMORY_BYTES = 1 << 30  # of address space, beyond what the process has at first
 GROWTH_BYTES = 192 << 20  # of resident memory, in any one case
 DEADLINE_S = 20
+MAX_PAGE_BYTES = 8 << 20
 
 PLACE = "a place for a token that json.dumps has not"
 TOKENS = (
@@ -314,6 +317,8 @@ def use(directory: Path, beside: Path, parquet: bool) -> StoredRun:
     comparison = compare(load_groups([beside, directory]))
     for text in (comparison_text, comparison_markdown, comparison_json):
         printable(text(comparison))
+    for page in (report_page(run), comparison_page(comparison)):
+        assert len(page) < MAX_PAGE_BYTES, f"a page of {len(page)} bytes"
     return run
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from harness.records import Outcome
+from harness.records import Outcome, Reason
 from harness.results.requests_file import load_requests
 
 START_DEADLINE_S = 20.0
@@ -44,17 +44,23 @@ class Run:
         except psutil.NoSuchProcess:
             return []
 
-    def wait_for_slots(self, count: int = 1, outcome: Outcome | None = None) -> None:
-        """Return when ``count`` final records (of one outcome) are in the temporary rows."""
+    def wait_for_slots(
+        self, count: int = 1, outcome: Outcome | None = None, reason: Reason | None = None
+    ) -> None:
+        """Return when ``count`` final records (of one outcome, for one reason) are in the rows."""
         end_s = time.monotonic() + START_DEADLINE_S
         while time.monotonic() < end_s:
             for path in self.out.glob(".requests.npy.*.tmp"):
                 try:
-                    outcomes = np.load(path, mmap_mode="r")[:65536]["outcome"]
+                    rows = np.load(path, mmap_mode="r")[:65536]
                 except (OSError, ValueError):
                     continue  # its header is not written yet
-                ended = outcomes[outcomes != Outcome.NONE]
-                if len(ended if outcome is None else ended[ended == outcome]) >= count:
+                found = rows["outcome"] != Outcome.NONE
+                if outcome is not None:
+                    found &= rows["outcome"] == outcome
+                if reason is not None:
+                    found &= rows["reason"] == reason
+                if np.count_nonzero(found) >= count:
                     return
             assert self.process.poll() is None, self.finish()
             time.sleep(0.01)

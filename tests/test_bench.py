@@ -185,7 +185,7 @@ def test_cap_is_kept_and_what_waits_too_long_is_dropped(tmp_path: Path) -> None:
 def test_results_directory(tmp_path: Path, records: str) -> None:
     with EmbeddedServer() as server:
         run = Bench(config(server.url, tmp_path / "out", records=records)).run()
-    names = {"summary.json", "windows.csv", "events.jsonl"}
+    names = {"summary.json", "windows.csv", "events.jsonl", "report.html"}
     assert set(os.listdir(run.path)) == names | ({"requests.npy"} if records == "all" else set())
     for name in os.listdir(run.path):
         assert (run.path / name).stat().st_mode & 0o777 == 0o600

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from harness.embedded.server import EmbeddedServer, ServeConfig
-from harness.records import Decision, Flag, Outcome
+from harness.records import Decision, Flag, Outcome, Reason
 from tests.runs import alive, balanced, bench, running
 
 REPEATS = int(os.environ.get("HARNESS_REPEATS", "3"))
@@ -89,6 +89,11 @@ def test_one_interrupt_drains_and_writes(
     assert totals["scheduled"] < summary["plan"]["slots"]
     assert run.rows["t_sched_ns"].max() <= summary["plan"]["cut_ns"]
     assert "interrupted" in str(summary["invalid_reasons"])
+    cut_ns = summary["plan"]["cut_ns"]
+    inside = np.count_nonzero(
+        (run.rows["outcome"] == Outcome.OK) & (run.rows["t_done_ns"] < cut_ns)
+    )
+    assert summary["rate"]["ok"] == pytest.approx(inside / (cut_ns / 1e9))
 
 
 @pytest.mark.parametrize("repeat", range(REPEATS))
@@ -98,7 +103,7 @@ def test_second_interrupt_ends_at_once(tmp_path: Path, repeat: int) -> None:
         with running(tmp_path / "out", *arguments, "--slo", "100ms") as run:
             run.wait_for_slots(20)
             # Once overdue ones are in the books, one interrupt would wait for their deadline.
-            run.wait_for_slots(1, Outcome.DROPPED)
+            run.wait_for_slots(1, Outcome.DROPPED, Reason.BACKPRESSURE)
             run.interrupt()
             time.sleep(0.1 + 0.02 * (repeat % 20))
             assert run.process.poll() is None

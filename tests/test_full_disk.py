@@ -116,3 +116,26 @@ def test_a_run_whose_disk_fills_up(tmp_path: Path) -> None:
         assert "Traceback" not in run.stderr
         one_line(run.stderr.splitlines()[-1], "harness: cannot write")
         assert contents(place / "out") == before
+
+
+def test_a_report(small: tuple[Path, list[str]], tmp_path: Path) -> None:
+    place, by = small
+    run = stored(tmp_path / "run", rows=False, config={"records": "none"})
+    shutil.copytree(run, place / "run")
+    (place / "run" / "report.html").write_text("mine")
+    before = contents(place / "run")
+    done = harness("report", place / "run", by=by)
+    assert done.returncode == 5, done.stderr
+    one_line(done.stderr, "cannot write")
+    assert contents(place / "run") == before
+
+
+@pytest.mark.parametrize("where", ["new.html", "there.html", "/dev/full"])
+def test_a_page_of_a_comparison(small: tuple[Path, list[str]], tmp_path: Path, where: str) -> None:
+    place, by = small
+    (place / "there.html").write_text("mine")
+    runs = [stored(tmp_path / f"run{seed}", draw=seed) for seed in (1, 2)]
+    done = harness("compare", *runs, "--html", place / where, by=by)
+    assert done.returncode == 5, done.stderr
+    one_line(done.stderr, "cannot write")
+    assert contents(place) == {"there.html": b"mine"}

@@ -50,7 +50,7 @@ def test_this_host():
 def test_nothing_known(tmp_path):
     facts = host.host_facts(tmp_path)
     for name in ("cpu_model", "cpu_quota", "memory_limit_bytes", "memory_available_bytes",
-                 "governor", "clock_source", "hypervisor", "cpus_isolated"):  # fmt: skip
+                 "governor", "clock_source", "hypervisor", "cpus_isolated", "cores"):  # fmt: skip
         assert facts[name] is None
 
 
@@ -68,6 +68,22 @@ def test_named_facts(make):
     assert facts["hypervisor"] is True
     assert (facts["governor"], facts["clock_source"]) == ("performance", "tsc")
     assert facts["cpus_isolated"] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("places", "cores"),
+    [
+        ([(0, 0), (0, 1), (0, 0), (0, 1)], 2),  # two threads each
+        ([(0, 0), (0, 1), (1, 0), (1, 1)], 4),  # two sockets
+        ([], None),
+    ],
+)
+def test_physical_cores(make, places, cores):
+    text = "".join(
+        f"processor\t: {cpu}\nphysical id\t: {place[0]}\ncore id\t\t: {place[1]}\n\n"
+        for cpu, place in enumerate(places)
+    )
+    assert host.host_facts(make({"proc/cpuinfo": text or "processor\t: 0\n"}))["cores"] == cores
 
 
 def test_cgroup_v2_takes_the_tightest_of_its_parents(make):

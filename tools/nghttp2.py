@@ -12,6 +12,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,9 +137,12 @@ def _links(cc: list[str], where: Nghttp2) -> bool:
         return result.returncode == 0
 
 
-def install() -> bool:
-    """Install the distribution's package if this user may; whether it was tried."""
-    program = next((name for name in PACKAGES if shutil.which(name)), None)
+def install(packages: Mapping[str, str]) -> bool:
+    """Install the distribution's packages if this user may; whether it was tried.
+
+    ``packages``: the words behind "install", by program.
+    """
+    program = next((name for name in packages if shutil.which(name)), None)
     if program is None:
         return False
     sudo: list[str] = []
@@ -148,11 +152,11 @@ def install() -> bool:
             subprocess.run([*sudo, "true"], capture_output=True, timeout=30, check=True)
         except (OSError, subprocess.SubprocessError):
             return False
-    commands = [[*sudo, program, "install", "-y", "-q", PACKAGES[program]]]
+    commands = [[*sudo, program, "install", "-y", "-q", *packages[program].split()]]
     if program == "apt-get":
         # apt-get knows no package before its lists are there.
         commands.insert(0, [*sudo, program, "update", "-q"])
-    print(f"installing {PACKAGES[program]} with {program}", flush=True)
+    print(f"installing {packages[program]} with {program}", flush=True)
     for command in commands:
         try:
             done = subprocess.run(
@@ -187,7 +191,11 @@ def main() -> int:
         try:
             found = find()
         except Missing:
-            if not arguments.install or os.environ.get("HARNESS_NGHTTP2_PREFIX") or not install():
+            if (
+                not arguments.install
+                or os.environ.get("HARNESS_NGHTTP2_PREFIX")
+                or not install(PACKAGES)
+            ):
                 raise
             found = find()
     except Missing as missing:

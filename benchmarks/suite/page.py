@@ -4,7 +4,7 @@ from pathlib import Path
 
 from benchmarks.suite.limits import ROOT
 from benchmarks.suite.result import SuiteResult
-from benchmarks.suite.table import markdown
+from benchmarks.suite.table import CASES, markdown
 from harness.errors import UsageError
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -12,7 +12,12 @@ BEGIN, END = "<!-- performance: begin -->", "<!-- performance: end -->"
 
 
 def write_page(result: SuiteResult, path: Path = PAGE) -> None:
-    """Put the table between the markers. Raises UsageError: no such page, or no markers in it."""
+    """Put the table between the markers. Raises UsageError: no such page, no markers in it, or
+    a result without all cases.
+    """
+    missing = [case.CASE for case in CASES if case.CASE not in {run.case for run in result.runs}]
+    if missing:
+        raise UsageError(f"the page is of a whole run; this one lacks {','.join(missing)}")
     before, after = split_page(path)
     path.write_text(f"{before}{BEGIN}\n\n{markdown(result)}\n\n{END}{after}")
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness import __version__
-from harness.cli import ab, bench, compare, demo, doctor, export, serve
+from harness.cli import ab, bench, compare, demo, doctor, export, report, serve
 from harness.errors import HarnessError
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ app.command("compare")(compare.compare)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.command("export")(export.export)
+app.command("report")(report.report)
 app.command("serve", context_settings=serve.PASS_ALL, add_help_option=False)(serve.serve)
 
 

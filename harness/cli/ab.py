@@ -13,10 +13,11 @@ from harness.cli.options import LOAD, option
 NOT_HERE = frozenset(
     {
         *("policy", "eject", "rule", "window", "stall_tolerance", "dwell", "cool_down"),
-        *("on_all_bad", "require", "keep_warm", "again"),
+        *("on_all_bad", "require", "keep_warm", "again", "as_json", "cost"),
     }
 )
-"""Of bench's parameters: what moves the load between servers, and another run's configuration."""
+"""Of bench's parameters: what moves the load between servers, another run's configuration, and what
+is said otherwise here."""
 
 OWN = {
     "alternate": (
@@ -43,33 +44,29 @@ def ab(context: typer.Context, **options: Any) -> int:
     from harness.ab import run_ab
     from harness.cli.compare import asked, print_comparison
     from harness.cli.configured import configured
-    from harness.cli.run import print_out
-    from harness.progress import ProgressLine
+    from harness.cli.run import print_to
+    from harness.live.display import make_display
     from harness.repeats import Repeats
 
     tolerance, primary = asked(options["tolerance"], options["primary"], options["fail_on"])
     times = bench_command.checked_repeats(options["repeat"], options["between"])
     config = configured(context)
-    line = ProgressLine(sys.stderr)
-    try:
+    quiet, as_json = options["quiet"], options["as_json"]
+    with make_display(sys.stderr, quiet) as display:
         result = run_ab(
             config,
             alternate=options["alternate"],
             repeats=Repeats(config, times, options["between"]),
             tolerance=tolerance,
             primary=primary,
-            on_progress=line,
-            on_note=line.note,
+            on_progress=display,
+            on_note=display.note,
             argv=sys.argv,
         )
-    finally:
-        line.close()
-    if not options["as_json"]:
+    if not (quiet and as_json):
         for one in (run for both in result.results for run in both):
-            print_out(one.text + "\n")
-    code = print_comparison(
-        result.comparison, options["as_json"], options["as_markdown"], options["fail_on"]
-    )
+            print_to(sys.stderr if as_json else sys.stdout, one.text + "\n")
+    code = print_comparison(result.comparison, as_json, options["as_markdown"], options["fail_on"])
     return result.exit_code or code
 
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 FREE = {
     "url": "urls",
+    "metrics_url": "metrics_urls",
+    "cost": "cost_usd_per_h",
     "header": "headers",
     "at": "at",
     "label": "labels",
@@ -18,10 +20,11 @@ FREE = {
     "force": "force",
     "allow_invalid": "allow_invalid",
     "fail_on_violation": "fail_on_violation",
+    "report": "report",
 }
 """Options that may be given beside --from, and their fields; others would make it another run."""
 
-OF_THE_RUN = ("repeat", "between", "again", "quiet", "json", "report", "cost")
+OF_THE_RUN = ("repeat", "between", "again", "quiet", "as_json")
 
 
 def config_again(
@@ -44,6 +47,8 @@ def config_again(
     config = {key: value for key, value in stored.items() if key not in ("out", "force")}
     if config.pop("embedded", False):
         config["urls"] = ()
+    if "url" in given:
+        config.pop("metrics_urls", None)  # those of the other servers
     for name, field in (("header", "headers"), ("at", "at")):
         if config.pop(field, None) and name not in given:
             option = "-H" if name == "header" else "--at"

@@ -25,6 +25,16 @@ def bench(
             metavar="HOST:PORT",
         ),
     ] = None,
+    metrics_url: Annotated[
+        list[str] | None,
+        option(
+            "--metrics-url",
+            help="A server's Prometheus page, repeatable, one per -u in their order; or none. By"
+            " default http://HOST:PORT+1/metrics.",
+            panel=REQUEST,
+            metavar="URL",
+        ),
+    ] = None,
     model_version: Annotated[
         str, option("-x", "--model-version", help="Model version.", panel=REQUEST)
     ] = "",
@@ -144,6 +154,15 @@ def bench(
             metavar="KEY=VALUE",
         ),
     ] = None,
+    cost: Annotated[
+        float | None,
+        option(
+            "--cost",
+            help="Price of all servers together in USD per hour, for the cost per million.",
+            panel=RESULTS,
+            metavar="USD",
+        ),
+    ] = None,
     repeat: Annotated[
         int, option("--repeat", help="Run so many times, each into a folder of --out.", panel=LOAD)
     ] = 1,
@@ -179,14 +198,31 @@ def bench(
     allow_invalid: Annotated[
         bool, option("--allow-invalid", help="Exit 0 for an invalid run.", panel=RESULTS)
     ] = False,
+    quiet: Annotated[
+        bool, option("--quiet", help="Nothing but errors on stderr.", panel=RESULTS)
+    ] = False,
+    as_json: Annotated[
+        bool,
+        option(
+            "--json",
+            help="summary.json on stdout, the rest on stderr; of --repeat a line each.",
+            panel=RESULTS,
+        ),
+    ] = False,
+    report: Annotated[
+        bool,
+        option("--report/--no-report", help="Write report.html (extra 'report').", panel=RESULTS),
+    ] = True,
 ) -> int:
     """Send a planned load and account for every request."""
     from harness.cli.configured import configured
 
-    config, times = configured(context), checked_repeats(repeat, between)
+    config = configured(context)
+    times = checked_repeats(repeat, between)
+    # After them: it takes a while, which nobody should wait for to be told of a mistake.
     from harness.cli.run import run_bench
 
-    return run_bench(config, sys.argv, times, between)
+    return run_bench(config, sys.argv, times, between, quiet=quiet, as_json=as_json)
 
 
 def checked_repeats(repeat: int, between: str | None) -> int:

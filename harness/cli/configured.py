@@ -31,6 +31,7 @@ def configured(context: typer.Context) -> "BenchConfig":
 
 def _fields(given: dict[str, Any]) -> dict[str, Any]:
     from harness.control.headers import parse_header
+    from harness.devices.metrics_url import parse_metrics_url
     from harness.slo import parse_slo
     from harness.units import (
         parse_cpus,
@@ -40,12 +41,16 @@ def _fields(given: dict[str, Any]) -> dict[str, Any]:
         parse_share,
     )
 
+    for text in given["metrics_url"] or ():
+        parse_metrics_url(text)
     limit = read("--violation-limit", parse_share, given["violation_limit"])
     if given["slo"] is None and (limit is not None or given["fail_on_violation"]):
         raise usage("--violation-limit and --fail-on-violation need an --slo, such as --slo 50ms")
     return {
         "model": DEFAULT_MODEL if given["model"] is None else given["model"],
         "urls": tuple(given["url"] or ()),
+        "metrics_urls": tuple(text.strip() for text in given["metrics_url"] or ()),
+        "cost_usd_per_h": given.get("cost"),
         **given_only(**{name: given[name] for name in ("dist", "rate", "concurrency")}),
         "duration_ns": read("--duration", parse_duration_ns, given["duration"]),
         "warmup_ns": read("--warmup", parse_duration_ns, given["warmup"]),
@@ -73,6 +78,6 @@ SWITCHING = (
 SAME = (
     *("model_version", "transport", "seed", "on_timeout", "input_data", "workers", "spin"),
     *("connections", "max_inflight", "percentile", "records", "out", "force", "allow_invalid"),
-    "fail_on_violation",
+    *("fail_on_violation", "report"),
 )
 """Options whose value is the field's."""

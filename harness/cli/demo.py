@@ -41,8 +41,8 @@ def demo() -> int:
             f"harness serve --port {_port(failing)} --cpu {cpu} --script '{FAILING_SCRIPT}' &\n"
             f"harness serve --port {_port(good)} --cpu {cpu} &\n"
             f"harness bench -m {DEFAULT_MODEL} -u {failing} -u {good} \\\n"
-            "    --dist poisson --rate 1000 --duration 10s --slo 50ms --timeout 2s"
-            " --allow-invalid\n\n"
+            "    --dist poisson --rate 1000 --duration 10s --slo 50ms --timeout 2s \\\n"
+            "    --allow-invalid\n\n"
         )
         return run_bench(config, sys.argv)
 

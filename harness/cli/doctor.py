@@ -22,13 +22,13 @@ def doctor(
     from harness.doctor.judgement import judge
     from harness.doctor.text import doctor_text
     from harness.errors import NotStartedError
-    from harness.progress import ProgressLine
+    from harness.live.display import make_display
 
     if url and len(url) > 1:
         raise usage(f"-u is given {len(url)} times; the doctor measures the path to one server")
-    line = ProgressLine(sys.stderr)
+    display = make_display(sys.stderr)
     try:
-        facts = examine(url[0] if url else None, line.note)
+        facts = examine(url[0] if url else None, display.note)
     except (OSError, MemoryError) as error:
         raise NotStartedError(f"no resources to examine this host: {error or 'memory'}") from None
     rows = judge(facts)

@@ -15,6 +15,8 @@ SWITCHING = "Switching"
 
 OPTION_OF = {
     "urls": "-u",
+    "metrics_urls": "--metrics-url",
+    "cost_usd_per_h": "--cost",
     "batch": "-b",
     "duration_ns": "--duration",
     "warmup_ns": "--warmup",

@@ -8,7 +8,7 @@ from harness.config import NS_PER_S
 from harness.results.parts import Latencies
 from harness.results.summary import Summary
 
-Unit = Literal["/s", "%", "ns", ""]
+Unit = Literal["/s", "%", "ns", "J", "USD", ""]
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,21 @@ def _switching_delay(summary: Summary) -> Figure | None:
     return Figure(sum(delays_ns) / len(delays_ns)) if delays_ns else None
 
 
+def _energy(summary: Summary) -> Figure | None:
+    energy = summary.energy
+    if energy is None or energy.joules_per_in_slo is None:
+        return None
+    return Figure(energy.joules_per_in_slo)
+
+
+def _cost(summary: Summary) -> Figure | None:
+    cost = summary.cost
+    return None if cost is None or cost.usd_per_million is None else Figure(cost.usd_per_million)
+
+
+LEAST_AMOUNT = 1e-12
+"""Of energy and money, which have no smallest step: a figure of 0 is none to divide by."""
+
 IN_SLO, P99 = "in_slo", "p99"
 PRIMARY = (P99, IN_SLO)
 """Judged unless others are asked for."""
@@ -143,7 +158,9 @@ METRICS = (
     ),
     Metric("switching", "onset to switch", "ns", "lower", _switching_delay),
     Metric("outage", "longest outage", "ns", "lower", _longest_outage),
+    Metric("energy", "energy each", "J", "lower", _energy, lambda summary: LEAST_AMOUNT),
+    Metric("cost", "cost a million", "USD", "lower", _cost, lambda summary: LEAST_AMOUNT),
 )
-"""In the order they are shown; from response p50 on the unit is ns."""
+"""In the order they are shown."""
 
 BY_NAME = {metric.name: metric for metric in METRICS}

@@ -82,7 +82,7 @@ def value_text(metric: Metric, value: float) -> str:
         return f"{100 * value:.3g} %"
     if metric.unit == "/s":
         return f"{value:.1f} /s"
-    return f"{value:g}"
+    return f"{value:g} {metric.unit}".rstrip()
 
 
 def _ratio(beside: Beside) -> str:

@@ -27,9 +27,9 @@ ResultT = TypeVar("ResultT")
 @dataclass(frozen=True)
 class ServerFacts:
     """One server as found. ``probe_latency_ns`` is that of the probe that was good enough,
-    ``path_floor_ns`` the median of empty calls: network, gRPC on both sides, and our Python.
-    ``missing`` says why it is not fit to start with, None if it is; nothing else is known then
-    but where its sockets are."""
+    ``path_floor_ns`` the median of ``path_floor_calls`` empty calls: network, gRPC on both sides,
+    and our Python. ``missing`` says why it is not fit to start with, None if it is; nothing else
+    is known then but where its sockets are."""
 
     url: str
     sockaddrs: tuple[SocketAddress, ...]
@@ -42,6 +42,7 @@ class ServerFacts:
     probes: int = 0
     probe_latency_ns: int | None = None
     path_floor_ns: int | None = None
+    path_floor_calls: int = 0
     missing: str | None = None
 
     def known(self) -> dict[str, Any]:
@@ -162,7 +163,8 @@ def _facts(contact: _Contact, probed: Probed) -> ServerFacts:
         config_sha256=contact.config_sha256,
         probes=probed.probes,
         probe_latency_ns=probed.latency_ns,
-        path_floor_ns=probed.path_floor_ns,
+        path_floor_ns=probed.path_floor.median_ns,
+        path_floor_calls=probed.path_floor.calls,
     )
 
 

@@ -19,12 +19,20 @@ from harness.errors import NotStartedError
 from harness.units import format_duration_ns, format_latency_ms
 
 PROBE_PAUSE_S = 0.01
-PATH_FLOOR_CALLS = 50
-PATH_FLOOR_S = 5.0
+PATH_FLOOR_CALLS = 200
+PATH_FLOOR_S = 0.3
 """A server that is slow to answer is asked less often."""
 
 PASSING_CODES = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"})
 """Statuses a probe may get while a server warms up; any other ends the preflight."""
+
+
+@dataclass(frozen=True)
+class PathFloor:
+    """The median time of ``calls`` empty calls."""
+
+    median_ns: int
+    calls: int
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,7 @@ class Probed:
     probes: int
     latency_ns: int
     response_bytes: int
-    path_floor_ns: int
+    path_floor: PathFloor
 
 
 def probe(
@@ -73,7 +81,7 @@ def probe(
         _check_response(url, raw, signature, probe_id)
         best_ns = latency_ns if best_ns is None else min(best_ns, latency_ns)
         if config.slo is None or latency_ns <= config.slo.threshold_ns:
-            return Probed(probes, latency_ns, len(raw), path_floor_ns(client))
+            return Probed(probes, latency_ns, len(raw), path_floor(client))
         if probes == 1:
             on_note(
                 f"server {url} took {format_latency_ms(latency_ns)} ms, over the SLO:"
@@ -102,12 +110,12 @@ def _check_response(url: str, raw: bytes, signature: Signature, probe_id: bytes)
         raise NotStartedError(f"server {url}: the response to a probe {fault}")
 
 
-def path_floor_ns(client: ControlClient) -> int:
-    """The median time of empty calls. Raises NotStartedError."""
+def path_floor(client: ControlClient) -> PathFloor:
+    """What the network and gRPC take without a model. Raises NotStartedError."""
     t_end_s = time.monotonic() + PATH_FLOOR_S
     times_ns: list[int] = []
     while not times_ns or (len(times_ns) < PATH_FLOOR_CALLS and time.monotonic() < t_end_s):
         t_sent_ns = time.monotonic_ns()
         client.live()
         times_ns.append(time.monotonic_ns() - t_sent_ns)
-    return int(statistics.median(times_ns))
+    return PathFloor(int(statistics.median(times_ns)), len(times_ns))

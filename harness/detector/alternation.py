@@ -36,6 +36,10 @@ class Alternation:
         """Nothing moves."""
         return Move(Why.NONE)
 
+    def out_until_ns(self, server: int) -> int:
+        """There are no cool-downs."""
+        return 0
+
     def turn(self, now_ns: int) -> list[int]:
         """The server whose turn begins."""
         before, self.active = self.active, now_ns // TURN_NS % self.servers

@@ -65,6 +65,10 @@ class Ejection:
         self._leave_out(server, now_ns)
         return Move(Why.ALL_BAD if self.all_out else Why.EJECT)
 
+    def out_until_ns(self, server: int) -> int:
+        """When the cool-down it had last is over, 0 without one."""
+        return self.standings[server].cool_until_ns
+
     def turn(self, now_ns: int) -> list[int]:
         """Servers whose cool-down is over, ascending: they are used again."""
         back = [one for one in sorted(self.out) if now_ns >= self.standings[one].cool_until_ns]

@@ -107,6 +107,10 @@ class Failover:
         self.switches_ns.append(now_ns)
         return Move(Why.SWITCH, following)
 
+    def out_until_ns(self, server: int) -> int:
+        """When the cool-down it had last is over, 0 without one."""
+        return self.standings[server].cool_until_ns
+
     def turn(self, now_ns: int) -> list[int]:
         """Servers that came back into use by time alone: none, ever."""
         return []

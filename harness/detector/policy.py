@@ -28,6 +28,9 @@ class Policy(Protocol):
     ) -> Move:
         """A server has failed by a rule; ``connected`` by server. The move is carried out here."""
 
+    def out_until_ns(self, server: int) -> int:
+        """When the cool-down it had last is over, 0 without one."""
+
     def turn(self, now_ns: int) -> list[int]:
         """Servers that came back into use by time alone, ascending."""
 

@@ -15,6 +15,7 @@ from harness.detector.rules import (
 )
 
 STALL_NS = SETTLING_STALL_NS
+PROBES = 3
 STOOD_STILL_NS = 250 * NS_PER_MS
 """A jump of the time fed by five buckets: the client stood still, the server may not have."""
 
@@ -57,15 +58,18 @@ class Stall:
         return self.span_ns
 
 
-def make_stalls(switching: Switching, slo: Slo | None, under_load_ns: int) -> list[Stall]:
+def make_stalls(
+    switching: Switching, slo: Slo | None, under_load_ns: int, probe_ns: int = 0
+) -> list[Stall]:
     """For a server that has been under load for ``under_load_ns``; hard-down if any of them fires.
 
-    Without an SLO: nothing completed for 1 s. With one, for a closed loop: nothing completed for
-    S + T, so that everything in flight has been overdue for S; with fewer in flight than hard-down
-    needs in a row, 1 s at least.
+    Without an SLO: nothing completed for 1 s, and for three times what a single request took before
+    the load (``probe_ns``), since nothing else says how slow the model may be. With one, for a
+    closed loop: nothing completed for S + T, so that everything in flight has been overdue for S;
+    with fewer in flight than hard-down needs in a row, 1 s at least.
     """
     if slo is None:
-        return [Stall()]
+        return [Stall(max(STALL_NS, PROBES * probe_ns))]
     overdue_ns = switching.stall_tolerance_ns + slo.threshold_ns
     settling_ns = max(0, SETTLING_NS - under_load_ns)
     return [

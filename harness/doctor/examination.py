@@ -9,7 +9,7 @@ from harness._clock import read_cost_ns
 from harness.config import NS_PER_S
 from harness.control.address import parse_address
 from harness.control.client import ControlClient
-from harness.control.probe import path_floor_ns
+from harness.control.probe import path_floor
 from harness.doctor.capacity import Trial, TrialRuns, find_capacity
 from harness.doctor.facts import Facts
 from harness.doctor.interruption import interruptible
@@ -71,7 +71,7 @@ def _examine(
         url = address.canonical
         on_note(f"path floor to {url}")
         with ControlClient(address) as client:
-            floor_ns = path_floor_ns(client)
+            floor_ns = path_floor(client).median_ns
     usable = allowed_cpus()
     cpu = plan_cpus(usable, cpu_quota(), FIRST_RATE).worker_cpus[0]
     host = host_facts()
@@ -85,7 +85,7 @@ def _examine(
         if floor_ns is None:
             on_note("path floor to an embedded server")
             with ControlClient(parse_address(server.url)) as client:
-                floor_ns = path_floor_ns(client)
+                floor_ns = path_floor(client).median_ns
         on_note(
             f"highest rate against it, runs of {effort.trial_s:g} s for about {effort.search_s:g} s"
         )

@@ -219,7 +219,7 @@ class Controller:
         stalls: list[Stall] = []
         # Where slots come due by themselves and are judged by T, buckets show all there is.
         if config.slo is None or (config.concurrency and config.switching.rule == "default"):
-            stalls = make_stalls(config.switching, config.slo, under_load_ns)
+            stalls = make_stalls(config.switching, config.slo, under_load_ns, self.phase.probe_ns)
         return Watch(detector, stalls, first_bucket)
 
     def _collect_seen(self) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from harness._orphans import orphans
 from harness._shm import Segment
 from harness._tally import Tally
-from harness.config import NS_PER_MS, NS_PER_S
+from harness.config import NS_PER_MS
 from harness.load.channel import ChannelClosed
 from harness.load.fleet import Fleet, WorkerProcess
 from harness.plan import PlanSpec
@@ -35,6 +35,7 @@ CUT_LEAD_NS = 50_000_000
 OVERTIME_NS = 500_000_000
 """After the end of the drain a worker that has not ended is killed."""
 RELEASE_EVERY_NS = 250_000_000
+PROGRESS_EVERY_NS = 250_000_000
 STOOD_STILL_NS = 5 * BUCKET_NS
 """A coordinator that did not run for so long decided late on whatever happened meanwhile."""
 
@@ -71,6 +72,7 @@ class Phase:
     in_use: tuple[int, ...] = (0,)  # at its start
     control: "Control | None" = None
     prompt: bool = False  # commands are to start on time
+    probe_ns: int = 0  # what the slowest server took for a single request before the load
     commands: Callable[[int], list[dict[str, Any]]] = lambda now_ns: []
     events: list[dict[str, Any]] = field(default_factory=list)
     on_event: Callable[[dict[str, Any]], None] = lambda event: None
@@ -219,6 +221,7 @@ class Coordinator:
             phase.cut_ns = self.segment.cut_soon(
                 phase.origin_ns, CUT_LEAD_NS, phase.spec.duration_ns
             )
+            phase.tally.cut(phase.cut_ns)
             phase.tell({"t_ns": now_ns, "event": "cut"})
         if give_up:
             self.segment.cancel()
@@ -298,6 +301,6 @@ class _Routine:
         if now_ns - self.t_release_ns >= RELEASE_EVERY_NS:
             self.t_release_ns = now_ns
             self.phase.release()
-        if now_ns - self.t_progress_ns >= NS_PER_S:
-            self.t_progress_ns += NS_PER_S
+        if now_ns - self.t_progress_ns >= PROGRESS_EVERY_NS:
+            self.t_progress_ns = now_ns - (now_ns - self.t_progress_ns) % PROGRESS_EVERY_NS
             self.phase.progress(self.phase, now_ns)

@@ -14,6 +14,6 @@ Count = Annotated[int, Field(ge=0, le=MOST)]
 TimeNs = Annotated[int, Field(ge=-LONGEST_NS, le=LONGEST_NS)]  # may lie before the run's start
 DurationNs = Annotated[int, Field(ge=0, le=LONGEST_NS)]
 MeanNs = Annotated[float, Field(ge=0, le=LONGEST_NS, allow_inf_nan=False)]
-PerSecond = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
+PerSecond = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Index = Annotated[int, Field(ge=0, le=2**31)]

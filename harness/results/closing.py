@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from harness.config import NS_PER_MS, NS_PER_S
+from harness.results.device_text import device_lines
 from harness.results.lines import WIDTH, labelled, share_text, wrapped
 from harness.results.parts import Latencies
 from harness.results.summary import Summary
@@ -25,8 +26,8 @@ SAID_ABOVE = ("slo_broken", "switched")
 PERCENTILES = ("p50", "p90", "p95", "p99", "p999", "max")
 
 
-def closing_text(summary: Summary, results: str | None = None) -> str:
-    """What a person should know of a run; ``results``: where its files are, if anywhere."""
+def closing_text(summary: Summary, results: str | None = None, report: str | None = None) -> str:
+    """What a person should know of a run; ``results``, ``report``: where they are, if anywhere."""
     lines = [
         *_header(summary),
         *_verdict(summary),
@@ -36,10 +37,13 @@ def closing_text(summary: Summary, results: str | None = None) -> str:
         *_servers(summary),
         *switch_lines(summary),
         *_findings(summary),
+        *device_lines(summary),
         *_client(summary),
     ]
     if results is not None:
         lines.append(labelled("results", clean_text(results, 4096)))
+    if report is not None:
+        lines.append(labelled("report", clean_text(report, 4096)))
     return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ") + "\n"
 
 

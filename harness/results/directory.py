@@ -97,7 +97,7 @@ class ResultsDir:
                 staged[name] = self._requests.finish(kept)
             for name, writer in writers.items():
                 staged[name] = self._temporary(name)
-                _write_private(staged[name], writer)
+                write_private(staged[name], writer)
             for name, temporary in staged.items():
                 os.replace(temporary, self.path / name)
             for name in set(OURS) - set(staged):
@@ -188,7 +188,7 @@ def _usage(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _write_private(path: Path, writer: Callable[[IO[bytes]], None]) -> None:
+def write_private(path: Path, writer: Callable[[IO[bytes]], None]) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags, PRIVATE_FILE), "wb") as out:
         writer(out)

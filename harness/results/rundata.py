@@ -6,6 +6,7 @@ from typing import Any
 from harness._tally import Tally
 from harness.config import NS_PER_S, BenchConfig
 from harness.control.keep_warm import KeptWarm
+from harness.devices.device import DeviceUse
 from harness.load.fleet import WorkerReport
 from harness.load.switch import Switch
 from harness.plan import PlanFacts, PlanSpec
@@ -42,6 +43,7 @@ class RunData:
     switches: list[Switch] = field(default_factory=list)  # in order
     blind_ns: int = 0  # how long the detector had no evidence because the client was late
     kept_warm: list[KeptWarm] = field(default_factory=list)  # by server; empty: none was
+    devices: list[list[DeviceUse]] = field(default_factory=list)  # by server; empty: none known
 
     @property
     def rate(self) -> float:

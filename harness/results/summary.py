@@ -16,6 +16,9 @@ from harness.detector.rules import PLAIN_WINDOW_NS
 from harness.errors import UsageError
 from harness.load.fleet import WorkerReport
 from harness.results.bounds import Count
+from harness.results.cost import CostPart, cost_part
+from harness.results.devices import with_devices
+from harness.results.energy import EnergyPart, energy_part
 from harness.results.findings import Verdict
 from harness.results.outages import Outage, evidence_window_ns, find_outages
 from harness.results.parts import (
@@ -90,6 +93,8 @@ class Summary(Part):
     detector: DetectorPart | None = None
     workers: Annotated[list[Worker], FailFast()]
     client: Client
+    energy: EnergyPart | None = None
+    cost: CostPart | None = None
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "Summary":
@@ -123,6 +128,10 @@ class Summary(Part):
         """The file's content: strict JSON, no NaN."""
         return self.model_dump_json(by_alias=True, indent=1).encode() + b"\n"
 
+    def to_line(self) -> str:
+        """The same on one line."""
+        return self.model_dump_json(by_alias=True) + "\n"
+
 
 def build_summary(run: RunData, verdict: Verdict) -> Summary:
     """Everything ``summary.json`` says about a run, without any secret."""
@@ -132,7 +141,7 @@ def build_summary(run: RunData, verdict: Verdict) -> Summary:
         {
             "argv": run.argv,
             "host": run.host,
-            "servers": run.servers,
+            "servers": with_devices(run.servers, run.devices),
             "signature": run.signature,
             "invalid_reasons": [reason.model_dump() for reason in verdict.invalid_reasons],
             "findings": [finding.model_dump() for finding in verdict.findings],
@@ -182,6 +191,8 @@ def build_summary(run: RunData, verdict: Verdict) -> Summary:
             "outages": outages,
             "detector": _detector(run),
             "client": _client(run, verdict),
+            "energy": energy_part(run, urls),
+            "cost": cost_part(run),
         }
     )
 

@@ -6,7 +6,7 @@ from benchmarks import __main__ as command
 from benchmarks.suite.claims import CLAIMS
 from benchmarks.suite.page import BEGIN, END, PAGE, split_page, write_page
 from benchmarks.suite.result import Control, Run, SuiteResult, load_result
-from benchmarks.suite.table import markdown, text
+from benchmarks.suite.table import CASES, markdown, text
 from harness.errors import ResultsError, UsageError
 
 
@@ -92,6 +92,12 @@ def test_markdown_has_the_same_and_no_broken_cell(result):
 def test_the_table_is_written_between_the_markers(tmp_path, result):
     page = tmp_path / "page.md"
     page.write_text(f"above\n{BEGIN}\nold\n{END}\nbelow\n")
+    with pytest.raises(UsageError, match="this one lacks b,"):
+        write_page(result, page)
+    known = {run.case for run in result.runs}
+    for case in CASES:
+        if case.CASE not in known:
+            result.runs.append(Run(case=case.CASE, setting="s", tool="harness", figures={}))
     write_page(result, page)
     write_page(result, page)
     assert page.read_text() == f"above\n{BEGIN}\n\n{markdown(result)}\n\n{END}\nbelow\n"

@@ -24,7 +24,7 @@ def test_demo(tmp_path: Path) -> None:
     assert len(os.listdir(tmp_path / "runs")) == 1
     commands, closing = done.stdout.split("\n\n", 1)
     lines = commands.replace("\\\n", "").splitlines()
-    assert all(len(line) <= 90 for line in commands.splitlines())
+    assert all(len(line) <= 80 for line in commands.splitlines())
     first, second, load = (shlex.split(line) for line in lines)
     urls = []
     for words, script in ((first, FAILING_SCRIPT), (second, "")):

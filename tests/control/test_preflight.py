@@ -10,7 +10,7 @@ import pytest
 
 from harness.config import BenchConfig, Switching
 from harness.control.preflight import ServerFacts, preflight
-from harness.control.probe import PATH_FLOOR_CALLS
+from harness.control.probe import PATH_FLOOR_CALLS, PATH_FLOOR_S
 from harness.errors import NotStartedError, UsageError
 from harness.slo import parse_slo
 from tests.grpc_fixture import GrpcServer, aborting, closed_port, identity_infer, raw_server
@@ -46,7 +46,8 @@ def test_two_good_servers(servers):
         assert 0 < facts.probe_latency_ns <= 5e9
         assert 0 < facts.path_floor_ns < 5e9
         assert facts.probes == server.requests["ModelInfer"] == 1
-        assert server.requests["ServerLive"] == PATH_FLOOR_CALLS + 1
+        assert server.requests["ServerLive"] == facts.path_floor_calls + 1
+        assert 1 < facts.path_floor_calls <= PATH_FLOOR_CALLS
     assert found.servers[0].config_sha256 == found.servers[1].config_sha256
 
 
@@ -55,6 +56,19 @@ def test_no_server_and_one_given_twice():
     urls = ("localhost:8001", "LOCALHOST:8001")
     config = BenchConfig(model="m", urls=urls)
     assert failure(config, UsageError) == "server localhost:8001 is given twice; name each once"
+
+
+def test_a_server_slow_to_answer_is_asked_less_often_for_its_path(servers):
+    def live(_):
+        time.sleep(0.1)
+        return b"\x08\x01"
+
+    servers[0].answers["ServerLive"] = live
+    facts = preflight(config_of(*servers)).servers
+    assert 1 <= facts[0].path_floor_calls <= PATH_FLOOR_S / 0.1 + 1
+    assert facts[0].path_floor_ns >= 100e6
+    assert facts[0].known()["path_floor_calls"] == facts[0].path_floor_calls
+    assert facts[1].path_floor_calls > 0
 
 
 def test_signatures_that_differ(servers):

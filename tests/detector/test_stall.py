@@ -30,6 +30,12 @@ def test_nothing_completed_for_a_second():
     assert fired_at(Stall(), steps(S, 3 * S)) == 2 * S
 
 
+@pytest.mark.parametrize(("probe_ms", "after_s"), [(1, 1), (300, 1), (1500, 4.5)])
+def test_without_an_slo_a_slow_model_has_three_times_its_latency(probe_ms, after_s):
+    (stall,) = make_stalls(Switching(), None, 0, probe_ms * MS)
+    assert fired_at(stall, steps(0, 10 * S)) == after_s * S
+
+
 def test_it_goes_on_saying_so():
     stall = Stall()
     fired_at(stall, steps(0, S))

@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 
 import harness
+from harness.control.preflight import ServerFacts
+from harness.host import host_facts
 from harness.load import switch as measured_switch
 from harness.records import RECORD, Decision, Flag, Outcome, Reason
 from harness.results import directory as results
 from harness.results import server_findings, switch_findings, validity
+from harness.results.cost import CostPart
+from harness.results.devices import DeviceFacts
+from harness.results.energy import EnergyPart, ServerEnergy
 from harness.results.outages import Failed, Outage
 from harness.results.parts import DetectorPart, KeptWarm, Part
 from harness.results.summary import Summary
@@ -69,12 +74,23 @@ def test_totals(model: type[Totals] | type[ViolationCauses]) -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [Switch, Phases, Phase, ServerShare, Outage, Failed, DetectorPart, KeptWarm]
+    "model",
+    [
+        *(Switch, Phases, Phase, ServerShare, Outage, Failed, DetectorPart, KeptWarm),
+        *(DeviceFacts, EnergyPart, ServerEnergy, CostPart),
+    ],
 )
 def test_keys_of_parts(model: type[Part]) -> None:
     keys = {field.alias or name for name, field in model.model_fields.items()}
     named = re.findall(r"`(\w+)(?:\[\]|\{url\})?`", section("summary.json"))
     assert keys <= set(named)
+
+
+def test_facts_of_servers_and_host() -> None:
+    named = set(re.findall(r"`(\w+)(?:\[\])?`", section("summary.json")))
+    server = ServerFacts("gpu1:8001", ()).known()
+    assert server.keys() <= named
+    assert host_facts().keys() <= named
 
 
 def test_events() -> None:

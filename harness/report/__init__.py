@@ -1,0 +1,1 @@
+"""Pages that people open: the report of a run, and runs beside each other."""
