@@ -227,5 +227,5 @@ def test_without_room_for_rows_the_run_goes_on(
     assert result.summary.totals.ok == result.summary.plan.slots > 100
     assert "no_records" in {one.code for one in result.verdict.findings}
     assert sorted(one.name for one in result.path.iterdir()) == [
-        *("events.jsonl", "summary.json", "windows.csv")
+        *("events.jsonl", "report.html", "summary.json", "windows.csv")
     ]
