@@ -3,6 +3,9 @@
 import unicodedata
 
 MAX_PRINTED_CHARS = 200
+MAX_CELL_CHARS = 1000
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What spreadsheets take for the start of a formula, full-width forms too (OWASP)."""
 
 
 def clean_text(text: str, max_chars: int = MAX_PRINTED_CHARS) -> str:
@@ -17,6 +20,15 @@ def clean_text(text: str, max_chars: int = MAX_PRINTED_CHARS) -> str:
     if len(line) > max_chars or len(head) < len(text):
         return line[: max_chars - 3] + "..."
     return line
+
+
+def csv_cell(text: str, max_chars: int = MAX_CELL_CHARS) -> str:
+    """A name as a cell of CSV: ``clean_text``, and never a formula to a spreadsheet.
+
+    One that would start a formula, behind quotes and blanks too, has an apostrophe before it.
+    """
+    line = clean_text(text, max_chars)
+    return f"'{line}" if line.lstrip("\"'` ").startswith(FORMULA_STARTS) else line
 
 
 def _blank(char: str) -> bool:

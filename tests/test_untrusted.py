@@ -1,9 +1,10 @@
 import unicodedata
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.untrusted import clean_text
+from harness.untrusted import FORMULA_STARTS, clean_text, csv_cell
 
 
 def test_control_sequences_go_and_lines_become_one():
@@ -21,3 +22,37 @@ def test_always_printable_and_bounded(text, size):
     assert len(line) <= size
     assert not any(unicodedata.category(char).startswith("C") for char in line)
     assert clean_text(line, size) == line
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("gpu1:8001", "gpu1:8001"),
+        ("[::1]:8001", "[::1]:8001"),
+        ("", ""),
+        ("=1+1", "'=1+1"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'=1"),
+        ("\r=1", "'=1"),
+        ("\x00=1", "'=1"),
+        ("\u202e=1", "'=1"),
+        (' "=1"', '\'"=1"'),
+        ("''=1", "'''=1"),
+        ("` -1", "'` -1"),
+        ("\uff1d1", "'\uff1d1"),
+        ("a=1", "a=1"),
+        ("a\n=1", "a =1"),
+    ],
+)
+def test_no_cell_starts_a_formula(name, cell):
+    assert csv_cell(name) == cell
+
+
+@given(st.text(alphabet=st.sampled_from("=+-@\t\r\n\"'` \x00\u202e\uff1dab1,;"), max_size=20))
+def test_a_formula_is_never_first(text):
+    cell = csv_cell(text)
+    assert not cell.startswith(FORMULA_STARTS)
+    assert not cell.lstrip('" ').startswith(FORMULA_STARTS)
+    assert cell in (clean_text(text), "'" + clean_text(text))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness import __version__
-from harness.cli import ab, bench, compare, demo, doctor, report, serve
+from harness.cli import ab, bench, compare, demo, doctor, export, report, serve
 from harness.errors import HarnessError
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ app.command("bench")(bench.bench)
 app.command("compare")(compare.compare)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
+app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("serve", context_settings=serve.PASS_ALL, add_help_option=False)(serve.serve)
 
@@ -56,6 +57,8 @@ def guarded(run: Callable[[], object]) -> int:
         return say(str(error), error.exit_code)
     except typer.TyperException as error:
         return say(error.format_message(), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
     except BrokenPipeError:
         # The reader of our output has gone, which is its right; flushing at exit must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -20,7 +20,7 @@ def event_text(event: dict[str, Any], urls: Sequence[str]) -> str | None:
     def evidence() -> str:
         if event["rule"] == STALLED:
             return f"stalled, {event['n']} in flight"
-        return f"{event['rule']}, {event['x']} of {event['n']}"
+        return f"{clean_text(event['rule'], 20)}, {event['x']} of {event['n']}"
 
     if kind == "switch":
         source = server_letter(event["source"])
@@ -44,7 +44,11 @@ def event_text(event: dict[str, Any], urls: Sequence[str]) -> str | None:
     if kind == "command":
         return f"{at}  command: {clean_text(event['command'], 60)}"
     if kind == "command_ended" and event["exit_code"] != 0:
-        how = event["error"] if event["exit_code"] is None else f"exit code {event['exit_code']}"
+        how = (
+            clean_text(event["error"], 60)
+            if event["exit_code"] is None
+            else f"exit code {event['exit_code']}"
+        )
         return f"{at}  command failed, {how}: {clean_text(event['command'], 60)}"
     if kind == "command_running":
         return f"{at}  command still runs, left alone: {clean_text(event['command'], 60)}"

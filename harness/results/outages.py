@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import model_validator
 
 from harness._tally import BUCKET_FIELDS
 from harness.config import NS_PER_S, BenchConfig
@@ -37,6 +38,12 @@ class Outage(Part):
     failed_by: Failed
     recovery_ns: DurationNs | None
     """From t_start_ns to the end of a full window within L; None: none came."""
+
+    @model_validator(mode="after")
+    def _ends_after_it_starts(self) -> "Outage":
+        if self.t_end_ns < self.t_start_ns:
+            raise ValueError("an outage ends before it starts")
+        return self
 
     @property
     def duration_ns(self) -> int:

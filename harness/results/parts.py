@@ -1,11 +1,12 @@
 """The parts of ``summary.json``; latencies and times in ns."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
+from harness.config import NS_PER_S
 from harness.results.bounds import (
-    MOST,
+    LONGEST_NS,
     Count,
     DurationNs,
     Index,
@@ -43,7 +44,7 @@ class PlanPart(Part):
     rate: PerSecond | None  # requests/s; None in a closed loop
     concurrency: Count | None = None  # requests kept in flight, in a closed loop
     seed: int = Field(ge=0)
-    duration_s: float = Field(gt=0, le=MOST / 1e9, allow_inf_nan=False)
+    duration_s: float = Field(gt=0, le=LONGEST_NS / NS_PER_S, allow_inf_nan=False)
     slots: Count  # of a closed loop: those that were taken
     cut_ns: TimeNs | None
     hash: str | None  # SHA-256 over the little-endian int64 offsets of all slots; closed: None
@@ -133,9 +134,9 @@ class Worker(Part):
     max_loop_gap_ns: DurationNs
     loop_turns: Count
     max_rss_bytes: Count | None
-    in_flight_max: list[Count]  # by server
+    in_flight_max: Annotated[list[Count], FailFast()]  # by server
     state: str
-    connections: list[dict[str, Any]]
+    connections: Annotated[list[dict[str, Any]], FailFast()]
 
 
 class Client(Part):

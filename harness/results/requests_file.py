@@ -5,9 +5,10 @@ import errno
 import io
 import mmap
 import os
+import re
 import resource
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from harness._tally import Tally
 from harness.errors import NotStartedError, UsageError
 from harness.records import RECORD, Outcome
+from harness.results.reading import open_stored
 from harness.units import format_bytes
 from harness.untrusted import clean_text
 
@@ -23,6 +25,8 @@ PRIVATE_FILE = 0o600
 CHUNK_ROWS = 1 << 16
 MOST_PREPARED = 1 << 16
 MADV_POPULATE_WRITE = 23
+
+_SHAPE = re.compile(rb"'shape': \(([0-9]{1,18}),\)")
 
 TOO_LITTLE_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -188,25 +192,39 @@ def load_requests(path: Path) -> NDArray[np.void]:
 
     Raises UsageError in one line if it is none, or cut short.
     """
-    file = path / NAME if path.is_dir() else path
     shown = clean_text(str(path))
     try:
-        # Checked first: a pipe or device would be waited on.
-        if not file.is_file():
-            raise UsageError(f"'{shown}' has no {NAME}")
-        with np.errstate(over="ignore"):  # a size beyond reason is refused by mmap
-            rows: Any = np.load(file, mmap_mode="r", allow_pickle=False)
-        size_bytes = file.stat().st_size
+        file = path / NAME if path.is_dir() else path
+        with open_stored(file) as stored:
+            count, offset = _rows_in(stored)
+            memory = mmap.mmap(stored.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
-        reason = error.strerror or clean_text(str(error))
-        raise UsageError(f"cannot read '{shown}': {reason}") from None
-    except (ValueError, OverflowError, SyntaxError, EOFError) as error:
-        raise UsageError(f"'{shown}' is no {NAME}: {clean_text(str(error))}") from None
-    if not isinstance(rows, np.memmap) or rows.ndim != 1 or rows.dtype != RECORD:
-        raise UsageError(f"'{shown}' is no {NAME}: its rows are not of this layout")
-    if size_bytes != rows.offset + rows.nbytes:
-        raise UsageError(f"'{shown}' is no {NAME}: {size_bytes} bytes do not fit {len(rows)} rows")
-    return rows
+        raise UsageError(f"cannot read {NAME} of '{shown}': {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"'{shown}' is no {NAME}: {clean_text(str(error), 100)}") from None
+    return np.ndarray((count,), dtype=RECORD, buffer=memory, offset=offset)
+
+
+def _rows_in(stored: IO[bytes]) -> tuple[int, int]:
+    """How many rows, and where they begin. Raises ValueError.
+
+    The header is Python's text: it is compared with ours, and never evaluated.
+    """
+    size_bytes = stored.seek(0, os.SEEK_END)
+    stored.seek(0)
+    magic = np.lib.format.magic(1, 0)
+    start = stored.read(len(magic) + 2)
+    if len(start) < len(magic) + 2 or not start.startswith(magic):
+        raise ValueError("it is no NumPy file of version 1")
+    offset = len(start) + int.from_bytes(start[len(magic) :], "little")
+    text = stored.read(offset - len(start))
+    match = _SHAPE.search(text)
+    if match is None or text.rstrip() != _header(int(match[1]))[len(start) :].rstrip():
+        raise ValueError("its rows are not of this layout")
+    count = int(match[1])
+    if size_bytes != offset + count * RECORD.itemsize:
+        raise ValueError(f"{size_bytes} bytes do not fit {count} rows")
+    return count, offset
 
 
 def _most_rows(header_bytes: int) -> int:

@@ -1,16 +1,16 @@
 """``summary.json``, schema 1: its model, how a run fills it, and how it is read back."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import pydantic_core
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, FailFast, Field, ValidationError, model_validator
 
 import harness
 from harness._histogram import Histogram
-from harness.config import NS_PER_S
+from harness.config import MAX_SERVERS, NS_PER_S
 from harness.control.server_stats import StatsDelta, delta
 from harness.detector.rules import PLAIN_WINDOW_NS
 from harness.errors import UsageError
@@ -35,6 +35,7 @@ from harness.results.parts import (
     SloPart,
     Worker,
 )
+from harness.results.reading import open_stored, read_json
 from harness.results.redaction import Redactor
 from harness.results.rundata import RunData
 from harness.results.server_findings import Finding, error_codes, failure_reasons
@@ -64,16 +65,18 @@ class Summary(Part):
     run_id: str
     started_utc: str
     origin_ns: Count = 0
-    argv: list[str]
+    argv: Annotated[list[str], FailFast()]
     config: dict[str, Any]
     limits: Limits
     host: dict[str, Any]
-    servers: list[dict[str, Any]]
+    servers: Annotated[list[dict[str, Any]], FailFast()] = Field(
+        min_length=1, max_length=MAX_SERVERS
+    )
     signature: dict[str, Any]
     plan: PlanPart
     valid: bool
-    invalid_reasons: list[InvalidReason]
-    findings: list[Finding]
+    invalid_reasons: Annotated[list[InvalidReason], FailFast()]
+    findings: Annotated[list[Finding], FailFast()]
     interrupted_by: str | None
     slo: SloPart | None
     totals: Totals
@@ -85,20 +88,41 @@ class Summary(Part):
     send_delay_ns: Latencies
     per_server: dict[str, PerServer]
     server_stats: dict[str, ServerStats]
-    switches: list[Switch]
-    outages: list[Outage]
+    switches: Annotated[list[Switch], FailFast()]
+    outages: Annotated[list[Outage], FailFast()]
     detector: DetectorPart | None = None
-    workers: list[Worker]
+    workers: Annotated[list[Worker], FailFast()]
     client: Client
     energy: EnergyPart | None = None
     cost: CostPart | None = None
 
     @model_validator(mode="after")
-    def _outages_are_there(self) -> "Summary":
+    def _parts_fit(self) -> "Summary":
+        """What one part names is in another, and slots add up unless the books say otherwise."""
+        urls = self.urls
+        if not list(self.per_server) == list(self.server_stats) == list(dict.fromkeys(urls)):
+            raise ValueError("per_server and server_stats are not of its servers")
         for switch in self.switches:
             if switch.outage is not None and switch.outage >= len(self.outages):
                 raise ValueError(f"a switch names outage {switch.outage}, which is not there")
+            phases = (switch.phases.before, switch.phases.during, switch.phases.after)
+            named = [switch.from_, switch.to, *switch.in_flight]
+            if not set(named).union(*(phase.servers for phase in phases)) <= set(urls):
+                raise ValueError("a switch names a server that is not there")
+        if self.balanced:
+            for found in (self.totals, *(one.totals for one in self.per_server.values())):
+                found.check()
         return self
+
+    @property
+    def urls(self) -> list[str]:
+        """The servers, in order: as they are named everywhere in results."""
+        return [str(server.get("url")) for server in self.servers]
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every slot is accounted for."""
+        return all(reason.code != "books" for reason in self.invalid_reasons)
 
     def to_json(self) -> bytes:
         """The file's content: strict JSON, no NaN."""
@@ -175,31 +199,33 @@ def build_summary(run: RunData, verdict: Verdict) -> Summary:
 
 def load_summary(path: Path) -> Summary:
     """Read a results directory or its ``summary.json``. Raises UsageError in one line."""
-    file = path / NAME if path.is_dir() else path
     shown = clean_text(str(path))
     try:
-        with file.open("rb") as stream:
-            data = stream.read(MAX_SUMMARY_BYTES + 1)
-        if len(data) > MAX_SUMMARY_BYTES:
-            raise UsageError(f"'{shown}' is no results summary: over {MAX_SUMMARY_BYTES} bytes")
-        content = pydantic_core.from_json(data, allow_inf_nan=False)
+        file = path / NAME if path.is_dir() else path
+        with open_stored(file) as stream:
+            if stream.seek(0, 2) > MAX_SUMMARY_BYTES:
+                raise ValueError(f"over {MAX_SUMMARY_BYTES} bytes")
+            stream.seek(0)
+            content = read_json(stream.read(MAX_SUMMARY_BYTES))
     except OSError as error:
-        raise UsageError(f"cannot read results '{shown}': {error.strerror}") from None
+        raise UsageError(f"cannot read {NAME} of '{shown}': {error.strerror}") from None
     except ValueError as error:
-        raise UsageError(f"'{shown}' is no results summary: {clean_text(str(error))}") from None
+        why = clean_text(str(error), 100)
+        raise UsageError(f"{NAME} of '{shown}' is no results summary: {why}") from None
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
         raise UsageError(
-            f"'{shown}' has results schema {clean_text(str(schema), 20)}; this version reads"
-            f" {SCHEMA}"
+            f"{NAME} of '{shown}' has results schema {clean_text(str(schema), 20)};"
+            f" this version reads {SCHEMA}"
         )
     try:
-        return Summary.model_validate(content)
+        return Summary.model_validate(content, strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = clean_text(".".join(str(step) for step in first["loc"]), 60)
+        why = clean_text(first["msg"].removeprefix("Value error, "), 100)
         raise UsageError(
-            f"'{shown}' is no results summary: {where}: {clean_text(first['msg'])}"
+            f"{NAME} of '{shown}' is no results summary: {where}{': ' * bool(where)}{why}"
         ) from None
 
 
@@ -296,10 +322,13 @@ def _stats(run: RunData, index: int) -> ServerStats:
     if before is not None and after is not None:
         outcome = delta(before, after)
         done, reason = outcome.delta, outcome.reason
-    figures: Mapping[str, Any] = dict.fromkeys(StatsDelta.__dataclass_fields__)
-    return ServerStats.model_validate(
-        {**(figures if done is None else asdict(done)), "reason": reason}
-    )
+    unknown: Mapping[str, Any] = dict.fromkeys(StatsDelta.__dataclass_fields__)
+    if done is not None:
+        # A server may say anything of itself.
+        with contextlib.suppress(ValidationError):
+            return ServerStats.model_validate({**asdict(done), "reason": reason})
+        reason = "its figures are beyond reason"
+    return ServerStats.model_validate({**unknown, "reason": reason})
 
 
 def _client(run: RunData, verdict: Verdict) -> Client:

@@ -49,7 +49,7 @@ def switch_lines(summary: Summary) -> Iterator[str]:
 
 def _switch(summary: Summary, switch: Switch) -> Iterator[str]:
     names = {url: server_letter(index) for index, url in enumerate(summary.per_server)}
-    source, target = (names.get(url, clean_text(url, 20)) for url in (switch.from_, switch.to))
+    source, target = names[switch.from_], names[switch.to]
     head = f"switch {source} -> {target}{INDENT}"
     rule, figures = _rule(summary, switch)
     when = f"+{switch.t_decide_ns / NS_PER_S:.3f} s{_wall_clock(summary, switch.t_decide_ns)}"
@@ -152,7 +152,7 @@ def _phases(switch: Switch, names: dict[str, str]) -> Iterator[str]:
         used = [(url, share) for url, share in phase.servers.items() if share.decided]
         for index, (url, share) in enumerate(used):
             label = "" if index else phase_name
-            name = names.get(url, clean_text(url, 4))
+            name = names[url]
             violated = share_text(share.violations / share.decided)
             yield (
                 f"{INDENT}{label:<8}{name:<5}{share.rate:>11.1f}{share.ok_rate:>11.1f}"

@@ -1,8 +1,9 @@
 """The switches of a run: what each saw, did, and cost, before, during and after it."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, FailFast, Field
 
 from harness._tally import BUCKET_FIELDS, EPOCH_FIELDS, EPOCH_LIMIT
 from harness.config import NS_PER_S
@@ -55,7 +56,9 @@ class Switch(Part):
     t_onset_ns: TimeNs | None
     t_detect_ns: TimeNs
     t_decide_ns: TimeNs
-    t_seen_ns: list[TimeNs | None]  # by worker; None: it died or ended before
+    t_seen_ns: Annotated[
+        list[TimeNs | None], FailFast()
+    ]  # by worker; None: it died or ended before
     n: Count  # decided slots in the evidence
     x: Count  # violations among them
     rate: Share  # x / n

@@ -49,6 +49,22 @@ class Totals(BaseModel):
     violations_by: ViolationCauses
     client_late: Count  # lateness > max(1 ms, T / 10)
 
+    def check(self) -> None:
+        """Raises ValueError if they do not add up."""
+        by = self.violations_by
+        sums = {
+            "scheduled": self.sent + self.dropped + self.unsent,
+            "sent": self.ok + self.error + self.timeout + self.cancelled + self.lost,
+            "dropped": self.dropped_backpressure + self.dropped_client,
+            "decided": self.in_time + self.violations,
+            "violations": by.timeout + by.error + by.slow + by.dropped + by.cancelled + by.lost,
+        }
+        for name, total in sums.items():
+            if getattr(self, name) != total:
+                raise ValueError(f"{getattr(self, name)} {name}, but the parts of it are {total}")
+        if self.client_late > self.scheduled or self.decided > self.scheduled:
+            raise ValueError(f"more slots were judged than the {self.scheduled} scheduled")
+
     @property
     def population(self) -> int:
         """What a response percentile ranks over: all slots but those the client dropped."""

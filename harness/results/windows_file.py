@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from harness._tally import BUCKET_FIELDS
 from harness.errors import UsageError
 from harness.records import BUCKET_NS
-from harness.results.bounds import MOST
+from harness.results.reading import open_stored
 from harness.results.redaction import Redactor
 from harness.results.rundata import RunData
-from harness.untrusted import clean_text
+from harness.untrusted import clean_text, csv_cell
 
 NAME = "windows.csv"
 
@@ -26,8 +26,12 @@ COLUMNS = (
 )
 
 MAX_LINE_CHARS = 4096
-MAX_CELLS = 1 << 26
-"""Buckets times servers: 38 days of one server, 512 MB a column."""
+MAX_LINES = 1 << 26
+"""Of one server and one of none: 19 days."""
+
+LEAST_LINE_BYTES = len("0,x,0,0,0,0,,0\n")
+MOST_COUNTED = 2**31
+"""In one bucket; sums of all lines still fit 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Windows:
 
 
 def write_windows(out: IO[bytes], run: RunData) -> None:
-    """Buckets up to the cut; ``server`` is its URL, empty for slots charged to none.
+    """Buckets up to the cut; ``server`` is its URL (``csv_cell``), empty for slots charged to none.
 
     Lines of no server are written only where it has slots. ``in_flight`` is empty where no sample
     was taken. Raises OSError.
@@ -62,8 +66,8 @@ def write_windows(out: IO[bytes], run: RunData) -> None:
         lines = csv.writer(text, lineterminator="\n")
         lines.writerow(COLUMNS)
         redactor = Redactor(run.config)
-        names = [clean_text(redactor.text(str(server["url"]))) for server in run.servers]
-        for bucket in range(_bucket_count(run)):
+        names = [csv_cell(redactor.text(str(server["url"]))) for server in run.servers]
+        for bucket in range(bucket_count(run.tally.duration_ns, run.cut_ns)):
             for server in range(len(names) + 1):
                 row = [int(figure) for figure in run.tally.buckets[server, bucket]]
                 figures: dict[str, int | str] = dict(zip(BUCKET_FIELDS, row, strict=True))
@@ -78,11 +82,10 @@ def write_windows(out: IO[bytes], run: RunData) -> None:
         text.detach()
 
 
-def _bucket_count(run: RunData) -> int:
-    """Buckets that may hold a slot: the one the cut lies in is the last."""
-    if run.cut_ns is None:
-        return run.tally.bucket_count
-    return min(run.tally.bucket_count, run.cut_ns // BUCKET_NS + 1)
+def bucket_count(duration_ns: int, cut_ns: int | None) -> int:
+    """Buckets that may hold a slot: the one the cut lies in is the last; 0 if it was before."""
+    planned = -(-duration_ns // BUCKET_NS)
+    return planned if cut_ns is None else max(0, min(planned, cut_ns // BUCKET_NS + 1))
 
 
 def _sample(run: RunData, server: int, bucket: int) -> int | str:
@@ -92,41 +95,57 @@ def _sample(run: RunData, server: int, bucket: int) -> int | str:
     return int(samples[server, bucket])
 
 
-def load_windows(directory: Path, servers: Sequence[str], end_ns: int) -> Windows:
-    """The file of a results directory whose run had these servers and ended at ``end_ns``.
+def load_windows(directory: Path, servers: Sequence[str], buckets: int) -> Windows:
+    """The file of a results directory whose run had these servers and so many buckets.
 
     Raises UsageError in one line.
     """
     shown = f"{NAME} in '{clean_text(str(directory))}'"
-    names = [clean_text(name) for name in servers]
-    # A slot may be due at the very end.
-    buckets = end_ns // BUCKET_NS + 1
-    if buckets * (len(names) + 1) > MAX_CELLS:
-        raise UsageError(f"{shown} would be of {buckets} buckets, which is too many to load")
-    figures = np.zeros((len(COLUMNS) - 2, len(names) + 1, buckets), np.int64)
-    figures[COLUMNS.index("in_flight") - 2] = -1
-    places = {name: place for place, name in reversed(list(enumerate([*names, ""])))}
-    seen = np.zeros((len(names) + 1, buckets), np.bool_)
     try:
-        with (directory / NAME).open(encoding="utf-8", newline="") as text:
-            for number, cells in enumerate(csv.reader(_bounded(text), strict=True)):
-                if number == 0:
-                    if tuple(cells) != COLUMNS:
-                        raise ValueError("its columns are not of this layout")
-                    continue
-                place, bucket = places[cells[1]], _whole(cells[0]) // BUCKET_NS
-                if _whole(cells[0]) % BUCKET_NS or bucket >= buckets or seen[place, bucket]:
-                    raise ValueError(f"line {number + 1}: no bucket of this run, or one twice")
-                seen[place, bucket] = True
-                figures[:, place, bucket] = [
-                    -1 if name == "in_flight" and not cell else _whole(cell)
-                    for name, cell in zip(COLUMNS[2:], cells[2:], strict=True)
-                ]
+        with open_stored(directory / NAME) as file:
+            # Before any memory is taken: what the summary says may be anything.
+            if buckets * len(servers) > min(MAX_LINES, file.seek(0, 2) // LEAST_LINE_BYTES):
+                raise ValueError(f"too few lines for {buckets} buckets of {len(servers)} servers")
+            file.seek(0)
+            figures = _read(io.TextIOWrapper(file, encoding="utf-8", newline=""), servers, buckets)
     except OSError as error:
-        raise UsageError(f"cannot read {shown}: {error.strerror}") from None
-    except (ValueError, KeyError, IndexError, csv.Error) as error:
-        raise UsageError(f"{shown} is damaged: {clean_text(str(error))}") from None
+        raise UsageError(
+            f"cannot read {shown}: {error.strerror}; remove it to go on without"
+        ) from None
+    except (ValueError, csv.Error) as error:
+        raise UsageError(
+            f"{shown} is damaged: {clean_text(str(error), 100)}; remove it to go on without"
+        ) from None
     return Windows(**dict(zip(COLUMNS[2:], figures, strict=True)))
+
+
+def _read(text: IO[str], servers: Sequence[str], buckets: int) -> NDArray[np.int64]:
+    """By [column, place, bucket]. Raises ValueError, csv.Error."""
+    names = [csv_cell(name) for name in servers]
+    places = {name: place for place, name in reversed(list(enumerate([*names, ""])))}
+    figures = np.zeros((len(COLUMNS) - 2, len(names) + 1, max(1, buckets)), np.int64)
+    figures[COLUMNS.index("in_flight") - 2] = -1
+    seen = np.zeros((len(names) + 1, max(1, buckets)), np.bool_)
+    lines = csv.reader(_bounded(text), strict=True)
+    if tuple(next(lines, ())) != COLUMNS:
+        raise ValueError("its columns are not of this layout")
+    for number, cells in enumerate(lines, start=2):
+        if len(cells) != len(COLUMNS):
+            raise ValueError(f"line {number} has {len(cells)} cells")
+        start_ns, place = _whole(cells[0]), places.get(cells[1])
+        bucket = start_ns // BUCKET_NS
+        if place is None:
+            raise ValueError(f"line {number}: '{cells[1][:20]}' is no server of this run")
+        if start_ns % BUCKET_NS or bucket >= buckets or seen[place, bucket]:
+            raise ValueError(f"line {number}: no bucket of this run, or one twice")
+        seen[place, bucket] = True
+        figures[:, place, bucket] = [
+            -1 if name == "in_flight" and not cell else _count(cell)
+            for name, cell in zip(COLUMNS[2:], cells[2:], strict=True)
+        ]
+    if not seen[: len(names), :buckets].all():
+        raise ValueError("lines are missing")
+    return figures
 
 
 def _bounded(text: IO[str]) -> Iterator[str]:
@@ -136,7 +155,14 @@ def _bounded(text: IO[str]) -> Iterator[str]:
         yield line
 
 
+def _count(cell: str) -> int:
+    count = _whole(cell)
+    if count > MOST_COUNTED:
+        raise ValueError(f"{count} is more than a bucket holds")
+    return count
+
+
 def _whole(cell: str) -> int:
-    if not (cell.isascii() and cell.isdigit() and len(cell) <= len(str(MOST))):
+    if not (cell.isascii() and cell.isdigit() and len(cell) <= 18):
         raise ValueError(f"'{cell[:20]}' is no count")
-    return min(int(cell), MOST)
+    return int(cell)

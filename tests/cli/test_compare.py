@@ -66,7 +66,7 @@ def test_forms(sides: tuple[Path, Path]) -> None:
         (["--fail-on", "better"], "--fail-on 'better': the only one is worse"),
         (["--baseline", "x"], "--baseline 'x': the groups are 'gpu=fast', 'gpu=slow'"),
         (["--json", "--markdown"], "give one of them"),
-        (["/nowhere"], "cannot read results '/nowhere'"),
+        (["/nowhere"], "cannot read summary.json of '/nowhere'"),
     ],
 )
 def test_mistakes(sides: tuple[Path, Path], arguments: list[str], words: str) -> None:

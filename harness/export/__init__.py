@@ -1,0 +1,1 @@
+"""A stored run as tables for other programs: CSV, JSON lines, Parquet."""
