@@ -31,6 +31,7 @@ MODELS = Path(__file__).parent.parent / "examples" / "models"
 BASE = {
     "model": "identity",
     "dist": "poisson",
+    "report": False,
     "rate": 1000.0,
     "slo": Slo(threshold_ns=50 * NS_PER_MS, limit=0.05, text="50ms"),
     "request_timeout_ns": 2 * NS_PER_S,

@@ -32,6 +32,7 @@ SAME, SLOWER = "lognormal:10ms,20ms", "lognormal:12ms,24ms"
 BASE = {
     "model": "identity",
     "dist": "poisson",
+    "report": False,
     "rate": 2000.0,
     "slo": Slo(threshold_ns=50 * NS_PER_MS, limit=0.05, text="50ms"),
     "request_timeout_ns": 2 * NS_PER_S,

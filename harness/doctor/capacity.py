@@ -121,6 +121,7 @@ class TrialRuns:
             warmup_ns=0,
             request_timeout_ns=REQUEST_TIMEOUT_NS,
             records="none",
+            report=False,
             out=str(self.place / str(self.started)),
             force=True,
         )

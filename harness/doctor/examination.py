@@ -86,10 +86,11 @@ def _examine(
             on_note("path floor to an embedded server")
             with ControlClient(parse_address(server.url)) as client:
                 floor_ns = path_floor(client).median_ns
-        on_note(
-            f"highest rate against it, runs of {effort.trial_s:g} s for about {effort.search_s:g} s"
-        )
         with tempfile.TemporaryDirectory(prefix="harness-doctor-") as place:
+            on_note(
+                f"highest rate against it, runs of {effort.trial_s:g} s for about"
+                f" {effort.search_s:g} s"
+            )
             capacity = find_capacity(
                 TrialRuns(
                     server.url,

@@ -48,7 +48,7 @@ class Harness:
             *(() if open_loop else ("--concurrency", f"{load.concurrency}")),
             *(("--cpus", str(cpus.client)) if self.alone else ()),
             *(("--slo", load.slo) if load.slo else ()),
-            *("--allow-invalid", "--out", str(out)),
+            *("--allow-invalid", "--no-report", "--out", str(out)),
         ]
 
     def run(
