@@ -10,7 +10,7 @@ from typing import Protocol, Self, TextIO
 from harness.live.plain import Plain
 from harness.progress import Progress
 
-DRAW_EVERY_S = 0.25
+DRAW_EVERY_S = 0.5
 CLOSE_S = 2.0
 """How long the end of a run waits for a reader that takes nothing."""
 READER_S = 1.0

@@ -35,7 +35,7 @@ CUT_LEAD_NS = 50_000_000
 OVERTIME_NS = 500_000_000
 """After the end of the drain a worker that has not ended is killed."""
 RELEASE_EVERY_NS = 250_000_000
-PROGRESS_EVERY_NS = 250_000_000
+PROGRESS_EVERY_NS = 500_000_000
 STOOD_STILL_NS = 5 * BUCKET_NS
 """A coordinator that did not run for so long decided late on whatever happened meanwhile."""
 

@@ -16,7 +16,7 @@ THRESHOLD_WITHOUT_SLO_NS = NS_PER_S
 
 MIN_RING_RECORDS = 2**12
 MAX_RING_RECORDS = 2**21
-RING_STALL_NS = 4 * NS_PER_S
+RING_STALL_NS = 3 * NS_PER_S
 """How long the coordinator may stand still before a ring is full."""
 
 RECORDS_PER_SLOT = 2  # an overdue record and the final one

@@ -57,7 +57,7 @@ def test_ring(rate, workers, cap, servers):
     size = limits.ring_records(rate, workers, cap, servers)
     assert size & (size - 1) == 0
     assert limits.MIN_RING_RECORDS <= size <= limits.MAX_RING_RECORDS
-    wanted = 8 * rate / workers + 2 * servers * cap / workers
+    wanted = 6 * rate / workers + 2 * servers * cap / workers
     assert size >= min(wanted, limits.MAX_RING_RECORDS)
 
 
