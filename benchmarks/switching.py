@@ -38,6 +38,9 @@ BASE = {
     "duration_ns": 10 * NS_PER_S,
 }
 
+ANSWERED_AFTER_NS = 200 * NS_PER_MS
+"""A command takes so long at most to stop a server, and the client to read what was sent before."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -51,6 +54,7 @@ class Found:
     errors: int
     late_answers: int  # completed after they were judged
     late_counted: int  # of those, judged in time all the same
+    answered_after: int  # by the server that was left, ANSWERED_AFTER_NS after the fault or later
     client_late: int
     after_ok: float  # share of the slots due 100 ms after the switch or later that are OK
     exit_code: int
@@ -70,13 +74,16 @@ def found(result: Result, fault_s: float) -> Found:
     """The figures of one run with a fault at that plan time; ``--at`` stamps go before it."""
     summary = result.summary
     rows = load_requests(result.path / "requests.npy")
-    delay_ms, rule, after_ns = None, "", 0
+    delay_ms, rule, after_ns, answered_after = None, "", 0, 0
     if summary.switches:
         first = summary.switches[0]
         seen_ns = [one for one in first.t_seen_ns if one is not None]
         fault_ns = fault_s * NS_PER_S if first.command_ns is None else first.command_ns
         delay_ms, rule = (max(seen_ns) - fault_ns) / NS_PER_MS, first.rule
         after_ns = max(seen_ns) + 100 * NS_PER_MS
+        left = rows["server"] == summary.urls.index(first.from_)
+        left &= rows["t_done_ns"] > fault_ns + ANSWERED_AFTER_NS
+        answered_after = int(np.count_nonzero(rows["outcome"][left] == Outcome.OK))
     late = rows[rows["flags"] & Flag.COMPLETED_AFTER_DECISION != 0]
     after = rows[rows["t_sched_ns"] >= after_ns]
     codes = {one.code for one in result.verdict.invalid_reasons}
@@ -89,6 +96,7 @@ def found(result: Result, fault_s: float) -> Found:
         errors=summary.totals.error,
         late_answers=len(late),
         late_counted=int(np.count_nonzero(late["decision"] == Decision.IN_TIME)),
+        answered_after=answered_after,
         client_late=summary.totals.client_late,
         after_ok=float(np.mean(after["outcome"] == Outcome.OK)) if len(after) else 0.0,
         exit_code=result.exit_code,

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,8 +66,8 @@ def run_ab(
     with interrupts() as caught:
         for one in repeats.configs():
             caught.target = None
-            bench = _alternated if alternate else _both
-            done = bench(one.config, caught, on_progress, on_note, argv)
+            round_ = _Round(one.config, caught, on_progress, on_note, argv)
+            done = round_.in_turn() if alternate else round_.at_once()
             results.append(done)
             stored = [load_run(result.path) for result in done]
             pairs.append(pair_turns(stored[0]) if alternate else pair_runs(*stored))
@@ -84,81 +84,86 @@ def run_ab(
     return AbResult(compare_pairs(names, runs, pairs, tolerance, primary), results)
 
 
-def _alternated(
-    config: BenchConfig,
-    caught: Interrupts,
-    on_progress: Callable[[Progress], None],
-    on_note: Callable[[str], None],
-    argv: Sequence[str],
-) -> list[Result]:
-    """One run, in which the servers take turns."""
-    config = config.model_copy(update={"switching": Switching(policy="alternate")})
-    return [Bench(config, on_progress=on_progress, on_note=on_note, argv=argv).run_under(caught)]
+@dataclass(frozen=True)
+class _Round:
+    """One round, either way."""
 
+    config: BenchConfig
+    caught: Interrupts
+    on_progress: Callable[[Progress], None]
+    on_note: Callable[[str], None]
+    argv: Sequence[str]
 
-def _both(
-    config: BenchConfig,
-    caught: Interrupts,
-    on_progress: Callable[[Progress], None],
-    on_note: Callable[[str], None],
-    argv: Sequence[str],
-) -> list[Result]:
-    """A run for each server, at once, with workers of its own and one start."""
-    folder = Path(str(config.out))
-    folder.mkdir(mode=0o700, exist_ok=config.force)
-    meeting = Meeting(len(SIDES))
-    sides = [Interrupts() for _ in SIDES]
+    def in_turn(self) -> list[Result]:
+        """One run, in which the servers take turns."""
+        config = self.config.model_copy(update={"switching": Switching(policy="alternate")})
+        bench = Bench(config, on_progress=self.on_progress, on_note=self.on_note, argv=self.argv)
+        return [bench.run_under(self.caught)]
 
-    def forward() -> None:
-        for side in sides:
-            side.names.append(caught.names[-1])
-            if side.target is not None:
-                side.target()
+    def at_once(self) -> list[Result]:
+        """A run for each server, with workers of its own and one start."""
+        folder = Path(str(self.config.out))
+        folder.mkdir(mode=0o700, exist_ok=self.config.force)
+        meeting = Meeting(len(SIDES))
+        sides = [Interrupts() for _ in SIDES]
 
-    def run(place: int) -> Result:
-        one = config.model_copy(
+        def forward() -> None:
+            for side in sides:
+                side.names.append(self.caught.names[-1])
+                if side.target is not None:
+                    side.target()
+
+        def run(place: int) -> Result:
+            bench = Bench(
+                self._side(place, folder),
+                on_progress=self.on_progress if place == 0 else lambda progress: None,
+                on_note=self.on_note,
+                argv=self.argv,
+                origin_ns=meeting.origin_ns,
+            )
+            try:
+                return bench.run_under(sides[place])
+            except BaseException:
+                meeting.call_off()
+                raise
+
+        self.caught.target = forward
+        with ThreadPoolExecutor(len(SIDES), "side") as pool:
+            running: list[Future[Result]] = [pool.submit(run, place) for place in range(len(SIDES))]
+        errors = [error for one in running if (error := one.exception()) is not None]
+        # The side that only waited in vain has nothing to say.
+        for error in sorted(errors, key=lambda error: isinstance(error, NotMetError)):
+            raise error
+        return [one.result() for one in running]
+
+    def _side(self, place: int, folder: Path) -> BenchConfig:
+        config = self.config
+        cpus, shared = cpus_of(config.cpus, allowed_cpus(), place)
+        return config.model_copy(
             update={
                 "urls": (config.urls[place],),
                 "metrics_urls": config.metrics_urls[place : place + 1] or config.metrics_urls,
                 "out": str(folder / SIDES[place]),
-                "cpus": cpus_of(config.cpus, place),
+                "cpus": cpus,
+                # Neither side would let the other one run.
+                "spin": "never" if shared and config.spin == "auto" else config.spin,
             }
         )
-        bench = Bench(
-            one,
-            on_progress=on_progress if place == 0 else lambda progress: None,
-            on_note=on_note,
-            argv=argv,
-            origin_ns=meeting.origin_ns,
-        )
-        try:
-            return bench.run_under(sides[place])
-        except BaseException:
-            meeting.call_off()
-            raise
-
-    caught.target = forward
-    with ThreadPoolExecutor(len(SIDES), "side") as pool:
-        running: list[Future[Result]] = [pool.submit(run, place) for place in range(len(SIDES))]
-    errors = [error for one in running if (error := one.exception()) is not None]
-    # The side that only waited in vain has nothing to say.
-    for error in sorted(errors, key=lambda error: isinstance(error, NotMetError)):
-        raise error
-    return [one.result() for one in running]
 
 
-def cpus_of(cpus: Sequence[int] | None, side: int) -> tuple[int, ...]:
-    """The CPUs of one side's workers: its half of those given, or of those this process may use.
+def cpus_of(
+    given: Sequence[int] | None, allowed: Collection[int], side: int
+) -> tuple[tuple[int, ...], bool]:
+    """The CPUs of one side's workers, and whether the other side has the same.
 
-    Raises UsageError.
+    Its half of those given, or of all but the first of those allowed, which is the coordinators'.
+    One CPU is shared: on a CPU each, one side would have the coordinators, or a server, beside it.
     """
-    pool = sorted(allowed_cpus()) if cpus is None else list(cpus)
+    pool = list(given) if given is not None else sorted(allowed)[1:] or list(allowed)
     half = len(pool) // len(SIDES)
     if not half:
-        if cpus is not None:
-            raise UsageError(f"--cpus {pool[0]}: two sides need a CPU each; give two or more")
-        return tuple(pool)
-    return tuple(pool[side * half : (side + 1) * half])
+        return tuple(pool), True
+    return tuple(pool[side * half : (side + 1) * half]), False
 
 
 class NotMetError(NotStartedError):

@@ -25,7 +25,8 @@ from harness.results.closing import closing_text
 from harness.results.directory import check_space, prepare
 from harness.results.findings import Verdict, exit_code, judge
 from harness.results.stored import load_run
-from harness.results.summary import Summary, build_summary
+from harness.results.summarize import build_summary
+from harness.results.summary import Summary
 from harness.session import Session
 from harness.units import format_count, format_duration_ns
 from harness.untrusted import clean_text
@@ -54,7 +55,7 @@ class Result:
 class Bench:
     """``Bench(config).run()`` sends one plan and accounts for every slot of it.
 
-    ``on_progress`` is called four times a second, ``on_note`` with what a person may wonder about;
+    ``on_progress`` is called twice a second, ``on_note`` with what a person may wonder about;
     ``argv`` is what results name as the command, ``control`` makes what decides on switches,
     ``origin_ns`` says when slot 0 is once all is ready (CLOCK_MONOTONIC).
     """

@@ -7,7 +7,7 @@ from harness.results.books import check_books
 from harness.results.directory import prepare
 from harness.results.findings import judge
 from harness.results.rundata import RunData
-from harness.results.summary import build_summary
+from harness.results.summarize import build_summary
 from tests.synthetic import synthetic_run
 
 

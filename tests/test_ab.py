@@ -54,8 +54,10 @@ def test_both_servers_get_the_same_slots_at_the_same_time(tmp_path: Path) -> Non
     assert sides[0].summary.origin_ns == sides[1].summary.origin_ns
     assert sides[0].summary.plan.hash == sides[1].summary.plan.hash
     assert [side.urls for side in sides] == [[first.url], [second.url]]
-    if len(allowed_cpus()) > 1:
-        assert sides[0].summary.workers[0].cpu != sides[1].summary.workers[0].cpu
+    workers = [side.summary.workers[0] for side in sides]
+    assert workers[0].pid != workers[1].pid
+    for place, worker in enumerate(workers):
+        assert worker.cpu in cpus_of(None, allowed_cpus(), place)[0]
     row = next(row for row in found.comparison.rows if row.primary)
     assert row.beside[0].ratio is not None
     assert row.beside[0].ratio > 2
@@ -92,7 +94,7 @@ def test_a_side_that_does_not_start_ends_the_other(tmp_path: Path) -> None:
     [
         ({"urls": ("a:1",)}, "1 -u given"),
         ({"switching": Switching(dwell_ns=0)}, "moves no load"),
-        ({"cpus": (0,)}, "two sides need a CPU each"),
+        ({"cpus": (4096,)}, "CPU 4096 cannot be used here"),
     ],
 )
 def test_what_cannot_be_compared(tmp_path: Path, changes: dict[str, object], words: str) -> None:
@@ -101,10 +103,33 @@ def test_what_cannot_be_compared(tmp_path: Path, changes: dict[str, object], wor
 
 
 @pytest.mark.parametrize(
-    ("cpus", "sides"), [((0, 1), [(0,), (1,)]), ((4, 5, 6, 7, 8), [(4, 5), (6, 7)])]
+    ("given", "allowed", "sides", "shared"),
+    [
+        ((0, 1), 2, [(0,), (1,)], False),
+        ((4, 5, 6, 7, 8), 9, [(4, 5), (6, 7)], False),
+        ((3,), 4, [(3,), (3,)], True),
+        (None, 1, [(0,), (0,)], True),
+        (None, 2, [(1,), (1,)], True),
+        (None, 3, [(1,), (2,)], False),
+        (None, 8, [(1, 2, 3), (4, 5, 6)], False),
+    ],
 )
-def test_each_side_has_cpus_of_its_own(cpus: tuple[int, ...], sides: list[tuple[int]]) -> None:
-    assert [cpus_of(cpus, side) for side in (0, 1)] == sides
+def test_the_sides_have_as_much_of_the_cpus(
+    given: tuple[int, ...] | None, allowed: int, sides: list[tuple[int, ...]], shared: bool
+) -> None:
+    found = [cpus_of(given, range(allowed), side) for side in (0, 1)]
+    assert found == [(one, shared) for one in sides]
+
+
+def test_sides_that_share_a_cpu_sleep(tmp_path: Path) -> None:
+    with EmbeddedServer(ServeConfig()) as first, EmbeddedServer(ServeConfig()) as second:
+        one = config(tmp_path / "ab", first.url, second.url, seconds=1)
+        cpu = max(allowed_cpus())
+        ab(one.model_copy(update={"cpus": (cpu,), "rate": 6000.0}))
+    for side in ("a", "b"):
+        run = load_run(tmp_path / "ab" / "01" / side)
+        assert [worker.cpu for worker in run.summary.workers] == [cpu]
+        assert run.summary.config["spin"] == "never"
 
 
 def test_a_meeting_has_one_time_or_none() -> None:

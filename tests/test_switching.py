@@ -53,6 +53,7 @@ def stayed(case: Callable[[int], Iterator[Found]]) -> list[Found]:
 def test_a_stopped_triton_is_left_and_its_late_answers_count_for_nothing() -> None:
     for one in left(cases.stopped, 500):
         assert one.late_answers > 100
+        assert one.answered_after > 100
         assert one.timeouts == 0
 
 
@@ -61,7 +62,7 @@ def test_a_stopped_triton_is_left_and_its_late_answers_count_for_nothing() -> No
 def test_a_triton_that_stays_stopped_leaves_timeouts_only() -> None:
     for one in left(cases.stopped_for_good, 500):
         assert one.timeouts > 100
-        assert one.errors == one.late_counted == 0  # a busy machine makes answers late before it
+        assert one.errors == one.answered_after == 0
 
 
 @pytest.mark.xdist_group("triton")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from harness.cli import bench as bench_command
-from harness.cli.compare import TOLERANCE, Fail, Json, Markdown, Primary, Tolerance
+from harness.cli.compare import TOLERANCE, Fail, Html, Json, Markdown, Primary, Tolerance
 from harness.cli.options import LOAD, option
 
 NOT_HERE = frozenset(
@@ -33,6 +33,7 @@ OWN = {
     ),
     "tolerance": (Tolerance, TOLERANCE),
     "primary": (Primary, None),
+    "html": (Html, None),
     "as_json": (Json, False),
     "as_markdown": (Markdown, False),
     "fail_on": (Fail, None),
@@ -42,31 +43,31 @@ OWN = {
 def ab(context: typer.Context, **options: Any) -> int:
     """Send one plan to two servers at once and compare them, slot beside slot."""
     from harness.ab import run_ab
-    from harness.cli.compare import asked, print_comparison
+    from harness.cli.compare import checked
     from harness.cli.configured import configured
     from harness.cli.run import print_to
     from harness.live.display import make_display
     from harness.repeats import Repeats
 
-    tolerance, primary = asked(options["tolerance"], options["primary"], options["fail_on"])
+    asked = checked(**{name: options[name] for name in OWN if name != "alternate"})
     times = bench_command.checked_repeats(options["repeat"], options["between"])
     config = configured(context)
-    quiet, as_json = options["quiet"], options["as_json"]
+    quiet = options["quiet"]
     with make_display(sys.stderr, quiet) as display:
         result = run_ab(
             config,
             alternate=options["alternate"],
             repeats=Repeats(config, times, options["between"]),
-            tolerance=tolerance,
-            primary=primary,
+            tolerance=asked.tolerance,
+            primary=asked.primary,
             on_progress=display,
             on_note=display.note,
             argv=sys.argv,
         )
-    if not (quiet and as_json):
+    if not (quiet and asked.as_json):
         for one in (run for both in result.results for run in both):
-            print_to(sys.stderr if as_json else sys.stdout, one.text + "\n")
-    code = print_comparison(result.comparison, as_json, options["as_markdown"], options["fail_on"])
+            print_to(sys.stderr if asked.as_json else sys.stdout, one.text + "\n")
+    code = asked.show(result.comparison)
     return result.exit_code or code
 
 

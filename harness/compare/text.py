@@ -47,7 +47,7 @@ def _one(comparison: Comparison, place: int, name: str) -> Iterator[str]:
             f"  {_interval(one)}"
         ).rstrip()
     if comparison.paired is not None:
-        yield from wrapped("paired", _paired(comparison.paired))
+        yield from wrapped("paired", paired_text(comparison.paired))
     for row in comparison.rows:
         one = row.beside[place]
         if one.verdict is not None:
@@ -96,7 +96,8 @@ def _interval(beside: Beside) -> str:
     return f"{low:.3f} .. {high:.3f}" + " w" * beside.within_run
 
 
-def _paired(paired: Difference) -> str:
+def paired_text(paired: Difference) -> str:
+    """In words."""
     text = (
         f"slot by slot the candidate answered {_signed_ms(paired.mean_ns)} ms later on the mean,"
         f" over {format_count(paired.slots)} slots"
@@ -135,7 +136,10 @@ def comparison_markdown(comparison: Comparison) -> str:
                 f"**{one.verdict}**" if one.verdict else "",
             ]
             lines.append("| " + " | ".join(cells) + " |")
-        lines += ["", *_legend(comparison, place), ""]
+        lines.append("")
+        if comparison.paired is not None:
+            lines += [f"Paired: {paired_text(comparison.paired)}.", ""]
+        lines += [*_legend(comparison, place), ""]
     return "\n".join(lines)
 
 

@@ -140,13 +140,13 @@ def check_memory(needed_bytes: int, available_bytes: int | None) -> None:
         )
 
 
-def check_disk(needed_bytes: int, free_bytes: int, directory: str) -> None:
+def check_disk(needed_bytes: int, free_bytes: int, directory: str, *, records: bool) -> None:
     """Raises NotStartedError if the results would not fit on the disk of ``directory``."""
     if needed_bytes > free_bytes:
         raise NotStartedError(
             f"the results need up to {format_bytes(needed_bytes)},"
             f" {format_bytes(free_bytes)} are free in {directory};"
-            " give another --out, a shorter duration or --records none"
+            f" give another --out or a shorter duration{', or --records none' if records else ''}"
         )
 
 

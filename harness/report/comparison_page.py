@@ -12,7 +12,7 @@ from harness.compare.comparability import Remark
 from harness.compare.comparison import LEAST_RUNS, Beside, Cell, Comparison, Row, Verdict
 from harness.compare.groups import Group
 from harness.compare.metrics import Metric
-from harness.compare.text import value_text
+from harness.compare.text import paired_text, value_text
 from harness.report.chart import Chart, Level, Series
 from harness.report.distributions import (
     curve_series,
@@ -94,6 +94,7 @@ def comparison_page(comparison: Comparison) -> bytes:
         pairs=[_pair(comparison, place, names[place + 1]) for place in range(len(groups) - 1)],
         tolerance=f"{100 * comparison.tolerance:g} %",
         least_runs=LEAST_RUNS,
+        paired="" if comparison.paired is None else paired_text(comparison.paired),
         directories=[
             (name, [str(run.path) for run in group.runs])
             for name, group in zip(names, groups, strict=True)

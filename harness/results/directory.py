@@ -36,7 +36,8 @@ def check_space(config: BenchConfig, slots: int) -> None:
     while not os.path.isdir(place) and place != place.parent:
         place = place.parent
     needed = disk_needed_bytes(slots, config.duration_ns, max(2, len(config.urls)), config.records)
-    check_disk(needed, shutil.disk_usage(place).free, clean_text(str(place)))
+    free = shutil.disk_usage(place).free
+    check_disk(needed, free, clean_text(str(place)), records=keeps_records(slots, config.records))
 
 
 def prepare(config: BenchConfig, slots: int) -> "ResultsDir":

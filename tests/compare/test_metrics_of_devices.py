@@ -6,7 +6,8 @@ from harness.compare.metrics import BY_NAME
 from harness.compare.text import value_text
 from harness.results.books import check_books
 from harness.results.findings import judge
-from harness.results.summary import Summary, build_summary
+from harness.results.summarize import build_summary
+from harness.results.summary import Summary
 from tests.results.used_devices import used
 from tests.synthetic import synthetic_run
 

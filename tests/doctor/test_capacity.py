@@ -14,7 +14,8 @@ from harness.errors import NotStartedError
 from harness.records import Outcome
 from harness.results.books import check_books
 from harness.results.findings import judge
-from harness.results.summary import Summary, build_summary
+from harness.results.summarize import build_summary
+from harness.results.summary import Summary
 from tests.grpc_fixture import closed_port
 from tests.synthetic import synthetic_run
 

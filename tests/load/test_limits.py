@@ -86,8 +86,10 @@ def test_disk():
 def test_checks_name_both_figures():
     limits.check_memory(100, 100)
     limits.check_memory(100, None)
-    limits.check_disk(100, 100, "runs")
+    limits.check_disk(100, 100, "runs", records=True)
     with pytest.raises(NotStartedError, match=r"up to 2 GiB of memory, 1 GiB are available"):
         limits.check_memory(2**31, 2**30)
-    with pytest.raises(NotStartedError, match=r"up to 2 GiB, 1 GiB are free in runs"):
-        limits.check_disk(2**31, 2**30, "runs")
+    with pytest.raises(NotStartedError, match=r"up to 2 GiB, 1 GiB are free in runs.*--records"):
+        limits.check_disk(2**31, 2**30, "runs", records=True)
+    with pytest.raises(NotStartedError, match=r"a shorter duration$"):
+        limits.check_disk(2**31, 2**30, "runs", records=False)

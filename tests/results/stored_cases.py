@@ -3,8 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from harness.config import NS_PER_MS, NS_PER_S
+from harness.errors import UsageError
 from harness.records import Outcome
+from harness.results.stored import load_run
 from tests.stored_runs import store
 from tests.synthetic import Failure, synthetic_run
 
@@ -41,3 +45,16 @@ def stored(out: Path, case: str = "one server", **changes: Any) -> Path:
     if "dead_workers" in given:
         given["dead_workers"] = frozenset(given["dead_workers"])
     return store(out, synthetic_run(**given))
+
+
+def refused(directory: Path, name: str) -> str:
+    """The line that loading all of it ends in; it names the file and says what to do."""
+    with pytest.raises(UsageError) as caught:
+        load_run(directory).rows  # noqa: B018
+    text = str(caught.value)
+    assert "\n" not in text
+    assert name in text
+    assert len(text) < 400
+    if name != "summary.json":
+        assert "remove it to go on without" in text
+    return text

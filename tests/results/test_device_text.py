@@ -11,7 +11,8 @@ from harness.results.closing import closing_text
 from harness.results.device_text import device_lines, devices_of
 from harness.results.findings import judge
 from harness.results.lines import WIDTH
-from harness.results.summary import Summary, build_summary
+from harness.results.summarize import build_summary
+from harness.results.summary import Summary
 from tests.results.used_devices import S, used
 from tests.synthetic import synthetic_run
 

@@ -7,7 +7,7 @@ from harness.devices.device import DeviceUse
 from harness.results.books import check_books
 from harness.results.devices import DeviceFacts, device_facts, with_devices
 from harness.results.findings import judge
-from harness.results.summary import build_summary
+from harness.results.summarize import build_summary
 from tests.results.used_devices import used
 from tests.synthetic import synthetic_run
 

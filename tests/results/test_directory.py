@@ -21,7 +21,8 @@ from harness.results.directory import OURS, default_name, prepare
 from harness.results.findings import judge
 from harness.results.requests_file import load_requests
 from harness.results.rundata import RunData
-from harness.results.summary import build_summary, load_summary
+from harness.results.summarize import build_summary
+from harness.results.summary import load_summary
 from tests.results.test_summary import secret_run
 from tests.synthetic import synthetic_run
 

@@ -16,7 +16,8 @@ from harness.records import Outcome
 from harness.results.books import check_books
 from harness.results.findings import judge
 from harness.results.rundata import RunData
-from harness.results.summary import Summary, build_summary, latencies, load_summary
+from harness.results.summarize import build_summary, latencies
+from harness.results.summary import Summary, load_summary
 from tests.synthetic import Failure, synthetic_run
 
 LATENCY_KEYS = {"mean", "p50", "p90", "p95", "p99", "p999", "max"}
