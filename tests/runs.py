@@ -103,7 +103,7 @@ def running(out: Path, *arguments: str) -> Iterator[Run]:
 def alive(process: psutil.Process) -> bool:
     """Whether it still runs; an orphan that nobody has reaped yet does not."""
     try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 

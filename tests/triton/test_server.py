@@ -16,6 +16,7 @@ import tritonclient.grpc as grpcclient
 
 from harness.errors import NotStartedError
 from harness.triton.server import TritonServer
+from tests.runs import alive
 
 VALUES = np.arange(1, 17, dtype=np.float32)
 PARENT = """
@@ -50,7 +51,7 @@ def stopped(processes):
 
 
 def all_gone(processes):
-    return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+    return not any(alive(process) for process in processes)
 
 
 @pytest.mark.parametrize("model", ["identity", "identity_cached", "identity_dynamic", "delayed"])
